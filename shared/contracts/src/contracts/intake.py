@@ -1,0 +1,65 @@
+"""What intake says on `intake.events.v1`; subject = episode."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from contracts import handoff
+from contracts.event import Event, Problem
+from contracts.vocabulary import Need
+
+
+class ReferralAccepted(Event, type="care.rapport.intake.referral-accepted.v1"):
+    """To the referrer: the referral is ours now; caused by the referrer's own event."""
+
+    assigner: str
+    identifier: str
+    referral_source: str = Field(description="source of the referrer's event")
+    referral_id: str = Field(description="id of the referrer's event")
+    repeated: bool = Field(default=False, description="the same referral had come before; it is still one episode")
+
+
+class ReferralRefused(Event, type="care.rapport.intake.referral-refused.v1"):
+    """To the referrer: the referral was not taken, and why."""
+
+    assigner: str
+    identifier: str
+    referral_source: str
+    referral_id: str
+    reason: Literal["no-consent-basis", "invalid", "amended", "deadline-in-the-past", "foreign-source", "withdrawn"]
+    problems: tuple[Problem, ...] = ()
+
+
+class EpisodeOpened(Event, type="care.rapport.intake.episode-opened.v1"):
+    """A client's journey begins; intake's desk is the custodian."""
+
+    need: Need
+    consent_basis: str
+    custodian: str
+
+
+class DisclosureMade(Event, type="care.rapport.intake.disclosure-made.v1"):
+    """Identity was shown to someone after consent was checked."""
+
+    recipient: str
+    purpose: str
+    categories: tuple[Literal["identity", "clinical"], ...] = ("identity",)
+    consent_basis: str
+
+
+class HandoffOffered(handoff.HandoffOffered, type="care.rapport.intake.handoff-offered.v1"): ...
+
+
+class HandoffAccepted(handoff.HandoffAccepted, type="care.rapport.intake.handoff-accepted.v1"): ...
+
+
+class HandoffDeclined(handoff.HandoffDeclined, type="care.rapport.intake.handoff-declined.v1"): ...
+
+
+class HandoffSuperseded(handoff.HandoffSuperseded, type="care.rapport.intake.handoff-superseded.v1"): ...
+
+
+class HandoffOverdue(handoff.HandoffOverdue, type="care.rapport.intake.handoff-overdue.v1"): ...
+
+
+class HandoffEscalated(handoff.HandoffEscalated, type="care.rapport.intake.handoff-escalated.v1"): ...

@@ -1,0 +1,111 @@
+"""What matching says on `matching.events.v1`; subject = episode."""
+
+from datetime import datetime
+from typing import Literal
+
+from pydantic import Field
+
+from contracts import handoff
+from contracts.event import Event, Part
+
+
+class Reason(Part):
+    """One reason for a candidate's place on the shortlist; the points of all reasons add up to the candidate's."""
+
+    code: str
+    points: int
+
+
+class Candidate(Part):
+    """One therapist on a shortlist."""
+
+    therapist_id: str
+    points: int
+    reasons: tuple[Reason, ...]
+
+
+class _Offer(Event):
+    offer_id: str
+    therapist_id: str
+
+
+class HandoffAnswered(handoff.HandoffAnswered, type="care.rapport.matching.handoff-answered.v1"): ...
+
+
+class ShortlistProposed(Event, type="care.rapport.matching.shortlist-proposed.v1"):
+    """Up to three candidates are put to the client, each with its reasons."""
+
+    candidates: tuple[Candidate, ...] = Field(min_length=1, max_length=3)
+
+
+class MatchOffered(_Offer, type="care.rapport.matching.match-offered.v1"):
+    """The match is put to the therapist, holding a numbered place until the deadline."""
+
+    seat: int = Field(ge=1, description="number of the place held")
+    counter: int = Field(ge=1, description="the therapist's counter of takings and freeings, contiguous")
+    capacity: int = Field(ge=0, description="the therapist's capacity when the place was taken")
+    deadline: datetime
+
+
+class MatchDeclined(_Offer, type="care.rapport.matching.match-declined.v1"):
+    """The therapist declined; the place is freed."""
+
+    reason: str
+
+
+class MatchExpired(_Offer, type="care.rapport.matching.match-expired.v1"):
+    """The therapist did not answer by the deadline; the place is freed."""
+
+
+class MatchAccepted(_Offer, type="care.rapport.matching.match-accepted.v1"):
+    """The therapist accepted; the place is kept."""
+
+
+class PlaceFreed(Event, type="care.rapport.matching.place-freed.v1"):
+    """A numbered place of a therapist is free again."""
+
+    therapist_id: str
+    seat: int
+    counter: int
+    reason: Literal["declined", "expired", "superseded", "withdrawn"]
+
+
+class WaitingStarted(Event, type="care.rapport.matching.waiting-started.v1"):
+    """Nobody is left to offer the client to: the client waits for a place, with matching as custodian."""
+
+    reason: Literal["no-candidate", "no-place"]
+
+
+class WaitingEnded(Event, type="care.rapport.matching.waiting-ended.v1"):
+    """A place appeared; matching goes on."""
+
+
+class ChoiceRefused(Event, type="care.rapport.matching.choice-refused.v1"):
+    """A choice came at the wrong moment or named somebody who is not on the shortlist."""
+
+    reason: Literal["not-on-shortlist", "already-chosen", "no-shortlist", "stood-down"]
+
+
+class AnswerRefused(Event, type="care.rapport.matching.answer-refused.v1"):
+    """An answer to an offer that no longer stands."""
+
+    offer_id: str
+    reason: Literal["not-offered", "expired", "already-answered", "stood-down"]
+
+
+class HandoffOffered(handoff.HandoffOffered, type="care.rapport.matching.handoff-offered.v1"): ...
+
+
+class HandoffAccepted(handoff.HandoffAccepted, type="care.rapport.matching.handoff-accepted.v1"): ...
+
+
+class HandoffDeclined(handoff.HandoffDeclined, type="care.rapport.matching.handoff-declined.v1"): ...
+
+
+class HandoffSuperseded(handoff.HandoffSuperseded, type="care.rapport.matching.handoff-superseded.v1"): ...
+
+
+class HandoffOverdue(handoff.HandoffOverdue, type="care.rapport.matching.handoff-overdue.v1"): ...
+
+
+class HandoffEscalated(handoff.HandoffEscalated, type="care.rapport.matching.handoff-escalated.v1"): ...

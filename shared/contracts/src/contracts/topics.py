@@ -1,0 +1,24 @@
+"""Topic names and who may write them; partition counts and retention are in deploy/kafka/topics.yaml."""
+
+PARTITIONS = 12
+
+REFERRALS = "referrals.inbound.v1"
+THERAPISTS = "therapists.inbound.v1"
+CLINICAL = "clinical.inbound.v1"
+INTAKE = "intake.events.v1"
+MATCHING = "matching.events.v1"
+FOLLOWUP = "followup.events.v1"
+OVERSIGHT = "oversight.events.v1"
+
+INBOUND = (REFERRALS, THERAPISTS, CLINICAL)
+OWNED = {
+    INTAKE: "/rapport/intake",
+    MATCHING: "/rapport/matching",
+    FOLLOWUP: "/rapport/followup",
+    OVERSIGHT: "/rapport/oversight",
+}
+
+
+def parked_topic(service: str) -> str:
+    """Where a service announces what it parked: ids, reason and offset only."""
+    return f"{service}.parked.v1"
