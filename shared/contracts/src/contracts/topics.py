@@ -22,3 +22,17 @@ OWNED = {
 def parked_topic(service: str) -> str:
     """Where a service announces what it parked: ids, reason and offset only."""
     return f"{service}.parked.v1"
+
+
+_PREFIXES = {
+    "care.rapport.referral.": REFERRALS,
+    "care.rapport.therapist.": THERAPISTS,
+    "care.rapport.clinical.": CLINICAL,
+    **{f"care{source.replace('/', '.')}.": topic for topic, source in OWNED.items()},
+}
+
+
+def topic_of(event_type: str) -> str:
+    """The one topic on which events of this type are found; raises KeyError for a type that is not ours."""
+    owner = ".".join(event_type.split(".")[:3]) + "."
+    return _PREFIXES[owner]
