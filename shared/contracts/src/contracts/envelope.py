@@ -1,16 +1,19 @@
 """The CloudEvents 1.0 envelope of every event: Kafka binary mode out, binary and structured mode in."""
 
+import base64
 import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 OURS = "/rapport/"
 STRUCTURED = b"application/cloudevents"
 # CloudEvents 1.0, "Type System": a String holds no control character, surrogate or non-character.
-_FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
+_LAST_OF_PLANES = "".join(chr(plane << 16 | last) for plane in range(17) for last in (0xFFFE, 0xFFFF))
+_FORBIDDEN = re.compile(f"[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef{_LAST_OF_PLANES}]")
+_BIGINT = 2**63
 
 Headers = list[tuple[str, bytes]]
 
@@ -28,7 +31,7 @@ class Envelope:
     """The attributes of one event; its identity is (source, id), its order is by `sequence` within (source, subject).
 
     `time` is when it happened, `recordedtime` when it was written down; `causationid` is the id of the event, or of the
-    event that set the timer, that caused this one. All times carry a zone.
+    event that set the timer, that caused this one. Times are read as UTC.
     """
 
     id: str
@@ -48,6 +51,7 @@ class Envelope:
 
 
 _ATTRIBUTES = tuple(f.name for f in fields(Envelope))
+_HEADERS = {f"ce_{name}": name for name in ("specversion", *_ATTRIBUTES)}
 _TEXTS = tuple(name for name in _ATTRIBUTES if name not in ("time", "recordedtime", "sequence"))
 
 
@@ -61,6 +65,11 @@ def attributes_of(envelope: Envelope) -> dict[str, str]:
     return out
 
 
+def structured(attributes: Mapping[str, str], data: Any) -> dict[str, Any]:
+    """The JSON members of a structured CloudEvent whose data is JSON."""
+    return {**attributes, "datacontenttype": "application/json", "data": data}
+
+
 def to_headers(attributes: Mapping[str, str]) -> Headers:
     """Kafka binary mode: `ce_<name>` headers, plus `content-type` and the hop's plain `traceparent`."""
     headers = [(f"ce_{name}", value.encode()) for name, value in attributes.items() if name != "traceparent"]
@@ -70,40 +79,64 @@ def to_headers(attributes: Mapping[str, str]) -> Headers:
 
 
 def read_record(headers: Iterable[tuple[str, bytes | None]], value: bytes | None) -> tuple[Envelope, bytes]:
-    """The envelope and the JSON bytes of its data; raises EnvelopeError when the record is not a CloudEvent."""
+    """The envelope and the JSON bytes of its data; raises EnvelopeError when the record is not a CloudEvent.
+
+    Headers that are not the event's own are never looked into; the plain `traceparent` of the last hop wins over the event's.
+    """
     found = {name.lower(): raw for name, raw in headers}
     if (found.get("content-type") or b"").lower().startswith(STRUCTURED):
-        return _structured(value)
+        return read_structured(value)
     if value is None:
         raise EnvelopeError("value", "is null; a CloudEvent with JSON data is expected")
-    return parse_attributes({n[3:] if n.startswith("ce_") else n: _utf8(n, raw) for n, raw in found.items()}), value
+    texts = {_HEADERS[header]: _utf8(header, raw) for header, raw in found.items() if header in _HEADERS}
+    if "traceparent" in found:
+        texts["traceparent"] = _utf8("traceparent", found["traceparent"])
+    return parse_attributes(texts), value
+
+
+def read_structured(value: bytes | str | None) -> tuple[Envelope, bytes]:
+    """The envelope and the JSON bytes of the data of one structured CloudEvent in JSON."""
+    try:
+        members = json.loads(value or b"")
+    except (ValueError, RecursionError):
+        raise EnvelopeError("value", "is not JSON; a structured CloudEvent is expected") from None
+    if not isinstance(members, dict):
+        raise EnvelopeError("value", "must be one JSON object; batches are not taken")
+    return parse_attributes(members), _data(members)
 
 
 def parse_attributes(texts: Mapping[str, Any]) -> Envelope:
-    """An envelope from CloudEvents attribute strings; unknown extensions are passed over."""
+    """An envelope from CloudEvents attribute strings; unknown extensions are passed over, and an empty one is absent.
+
+    A `sequence` that is not ours means something else to its sender and is passed over too.
+    """
     if texts.get("specversion") != "1.0":
         raise EnvelopeError("ce_specversion", "must be '1.0'")
-    known: dict[str, Any] = {name: _string(name, texts[name]) for name in _TEXTS if texts.get(name) is not None}
+    known: dict[str, Any] = {name: _string(name, texts[name]) for name in _TEXTS if texts.get(name) not in (None, "")}
     for required in ("id", "source", "type"):
-        if not known.get(required):
+        if required not in known:
             raise EnvelopeError(f"ce_{required}", "is required and must not be empty")
     known["time"] = _instant("time", texts.get("time"))
-    if "recordedtime" in texts:
+    if texts.get("recordedtime") is not None:
         known["recordedtime"] = _instant("recordedtime", texts["recordedtime"])
-    if "sequence" in texts:
+    if texts.get("sequence") is not None and known["source"].startswith(OURS):
         known["sequence"] = _number(texts["sequence"])
     return Envelope(**known)
 
 
-def _structured(value: bytes | None) -> tuple[Envelope, bytes]:
-    try:
-        members = json.loads(value or b"")
-    except ValueError:
-        raise EnvelopeError("value", "is not JSON; a structured CloudEvent is expected") from None
-    if not isinstance(members, dict) or "data" not in members:
+def _data(members: Mapping[str, Any]) -> bytes:
+    if members.get("data_base64") is not None:
+        return _decoded(members["data_base64"])
+    if "data" not in members:
         raise EnvelopeError("data", "is required in a structured CloudEvent")
-    data = members.pop("data")
-    return parse_attributes(members), json.dumps(data, ensure_ascii=False, separators=(",", ":")).encode(errors="replace")
+    return json.dumps(members["data"], separators=(",", ":")).encode()
+
+
+def _decoded(text: Any) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except (TypeError, ValueError):
+        raise EnvelopeError("data_base64", "is not base64") from None
 
 
 def _text(value: datetime | int) -> str:
@@ -118,22 +151,23 @@ def _utf8(name: str, raw: bytes | None) -> str:
 
 
 def _string(name: str, value: Any) -> str:
-    if not isinstance(value, str) or len(value) > 500 or _FORBIDDEN.search(value):
-        raise EnvelopeError(f"ce_{name}", "must be text of at most 500 characters without control characters")
-    return value
+    if isinstance(value, str) and len(value) <= 500 and (value.isprintable() or not _FORBIDDEN.search(value)):
+        return value
+    raise EnvelopeError(f"ce_{name}", "must be text of at most 500 characters without control characters")
 
 
 def _instant(name: str, value: Any) -> datetime:
     try:
         instant = datetime.fromisoformat(value)
-    except (TypeError, ValueError):
-        raise EnvelopeError(f"ce_{name}", "must be an RFC 3339 instant, such as 2026-11-23T09:00:00Z") from None
-    if instant.tzinfo is None:
-        raise EnvelopeError(f"ce_{name}", "must carry a time zone")
-    return instant
+        if instant.tzinfo is not None:
+            return instant.astimezone(UTC)
+    except (TypeError, ValueError, OverflowError):
+        pass
+    raise EnvelopeError(f"ce_{name}", "must be an RFC 3339 instant with a zone, such as 2026-11-23T09:00:00Z")
 
 
 def _number(value: Any) -> int:
-    if not isinstance(value, str | int) or not str(value).isascii() or not str(value).isdigit():
-        raise EnvelopeError("ce_sequence", "must be a number")
-    return int(value)
+    text = str(value)
+    if isinstance(value, str | int) and text.isascii() and text.isdigit() and len(text) <= 20 and int(text) < _BIGINT:
+        return int(text)
+    raise EnvelopeError("ce_sequence", "must be a number below 2^63")

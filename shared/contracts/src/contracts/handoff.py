@@ -4,13 +4,12 @@ A handoff is offered by its giver, who stays custodian until its own HandoffAcce
 the giver's service (the arbiter) turns that into HandoffAccepted, HandoffDeclined or HandoffSuperseded.
 """
 
-from datetime import datetime
 from typing import Literal
 
 from pydantic import Field
 
 from contracts.event import Event
-from contracts.vocabulary import Answer, Arbiter, Need
+from contracts.vocabulary import Answer, Arbiter, Code, Id, Instant, Need
 
 
 class _Handoff(Event):
@@ -26,20 +25,20 @@ class HandoffOffered(_Handoff):
     previous: str | None = Field(default=None, description="id of the handoff before it in the chain of this episode")
     kind: Literal["crisis", "matching", "followup"] = Field(description="what the receiver is asked to do")
     arbiter: Arbiter = Field(description="service that confirms the answer")
-    deadline: datetime
+    deadline: Instant = Field(description="unanswered by then, the handoff is overdue")
     consent_basis: str = Field(description="code of the basis on which the need may be shown to the receiver")
-    need: Need
+    need: Need = Field(description="what the client needs, as far as the consent basis allows")
     therapist_id: str | None = Field(default=None, description="therapist who accepted the client, for kind followup")
 
 
 class HandoffAnswered(Event):
     """The receiver's word on a handoff; it becomes binding when the arbiter confirms it."""
 
-    handoff_id: str
-    arbiter: Arbiter
-    answer: Answer
-    by: str = Field(description="desk that answers")
-    reason: str | None = Field(default=None, max_length=60, pattern=r"^[a-z0-9-]+$", description="code, for a decline")
+    handoff_id: Id = Field(description="the handoff that is answered")
+    arbiter: Arbiter = Field(description="service that confirms the answer, as the offer named it")
+    answer: Answer = Field(description="the receiver's answer")
+    by: Id = Field(description="desk that answers")
+    reason: Code | None = Field(default=None, description="code, for a decline")
 
 
 class HandoffAccepted(_Handoff):
@@ -49,15 +48,15 @@ class HandoffAccepted(_Handoff):
 class HandoffDeclined(_Handoff):
     """The arbiter confirms that the receiver declined; the giver stays custodian."""
 
-    reason: str
+    reason: str = Field(description="code of the reason")
 
 
 class HandoffSuperseded(Event):
     """The answer came too late or twice: who began on it stands down."""
 
-    handoff_id: str
-    answered_by: str
-    current: str | None = Field(description="id of the handoff that stands instead")
+    handoff_id: str = Field(description="the handoff that no longer stands")
+    answered_by: str = Field(description="desk that answered, and stands down")
+    current: str | None = Field(default=None, description="id of the handoff that stands instead")
 
 
 class HandoffOverdue(_Handoff):
@@ -69,5 +68,5 @@ class HandoffOverdue(_Handoff):
 class HandoffEscalated(_Handoff):
     """The handoff goes on to a named desk; `next_handoff_id` is the attempt that follows."""
 
-    next_handoff_id: str
-    escalated_to: str
+    next_handoff_id: str = Field(description="the attempt that follows")
+    escalated_to: str = Field(description="named desk that is asked next")

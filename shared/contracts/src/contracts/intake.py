@@ -12,8 +12,8 @@ from contracts.vocabulary import Need
 class ReferralAccepted(Event, type="care.rapport.intake.referral-accepted.v1"):
     """To the referrer: the referral is ours now; caused by the referrer's own event."""
 
-    assigner: str
-    identifier: str
+    assigner: str = Field(description="system or organisation that issued the identifier")
+    identifier: str = Field(description="the referrer's identifier of the referral")
     referral_source: str = Field(description="source of the referrer's event")
     referral_id: str = Field(description="id of the referrer's event")
     repeated: bool = Field(default=False, description="the same referral had come before; it is still one episode")
@@ -22,29 +22,31 @@ class ReferralAccepted(Event, type="care.rapport.intake.referral-accepted.v1"):
 class ReferralRefused(Event, type="care.rapport.intake.referral-refused.v1"):
     """To the referrer: the referral was not taken, and why."""
 
-    assigner: str
-    identifier: str
-    referral_source: str
-    referral_id: str
-    reason: Literal["no-consent-basis", "invalid", "amended", "deadline-in-the-past", "foreign-source", "withdrawn"]
-    problems: tuple[Problem, ...] = ()
+    assigner: str = Field(description="system or organisation that issued the identifier")
+    identifier: str = Field(description="the referrer's identifier of the referral")
+    referral_source: str = Field(description="source of the referrer's event")
+    referral_id: str = Field(description="id of the referrer's event")
+    reason: Literal["no-consent-basis", "invalid", "amended", "deadline-in-the-past", "foreign-source", "withdrawn"] = Field(
+        description="code of the reason"
+    )
+    problems: tuple[Problem, ...] = Field(default=(), description="what is wrong and where, for reason `invalid`")
 
 
 class EpisodeOpened(Event, type="care.rapport.intake.episode-opened.v1"):
     """A client's journey begins; intake's desk is the custodian."""
 
-    need: Need
-    consent_basis: str
-    custodian: str
+    need: Need = Field(description="what the client needs")
+    consent_basis: str = Field(description="code of the basis on which the need may be shown")
+    custodian: str = Field(description="desk that is accountable from here on")
 
 
 class DisclosureMade(Event, type="care.rapport.intake.disclosure-made.v1"):
     """Identity was shown to someone after consent was checked."""
 
-    recipient: str
-    purpose: str
-    categories: tuple[Literal["identity", "clinical"], ...] = ("identity",)
-    consent_basis: str
+    recipient: str = Field(description="who saw it")
+    purpose: str = Field(description="for what purpose")
+    categories: tuple[Literal["identity", "clinical"], ...] = Field(default=("identity",), description="what was shown")
+    consent_basis: str = Field(description="code of the basis on which it was shown")
 
 
 class HandoffOffered(handoff.HandoffOffered, type="care.rapport.intake.handoff-offered.v1"): ...
