@@ -2,7 +2,7 @@
 
 from typing import Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 REGISTRY: dict[str, type["Event"]] = {}
 
@@ -28,9 +28,9 @@ class Event(Part):
 class Problem(Part):
     """One thing wrong with a payload: where (a JSON pointer), what, and what would be right; never the value itself."""
 
-    path: str
-    problem: str
-    expected: str | None = None
+    path: str = Field(description="JSON pointer into the payload")
+    problem: str = Field(description="code of what is wrong")
+    expected: str | None = Field(default=None, description="what would be right")
 
 
 def problems_of(error: ValidationError) -> list[Problem]:
