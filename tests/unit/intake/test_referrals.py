@@ -1,0 +1,130 @@
+"""What becomes of a referral: taken, repeated, amended, refused."""
+
+from datetime import timedelta
+
+import pytest
+
+from contracts.referral import ReferralWithdrawn
+from intake.domain.identity import KeepIdentity
+from intake.handlers import episode_of, episode_of_invalid, on_referral_submitted, on_referral_withdrawn
+from messaging.decision import Decision, Early, Invalid, Refused
+
+
+def said(outcome):
+    return [type(event).__name__ for event in outcome.publish]
+
+
+def test_a_consented_referral_opens_an_episode_and_offers_it_to_matching(referral, facts):
+    asked = referral()
+    decision = on_referral_submitted(asked, None, facts(episode_of(asked)))
+    assert said(decision) == ["ReferralAccepted", "EpisodeOpened", "HandoffOffered"]
+    offer = decision.publish[-1]
+    assert (offer.giver, offer.receiver, offer.kind, offer.attempt) == ("intake", "matching", "matching", 1)
+    assert offer.deadline - facts("s").now == timedelta(days=1)
+    assert offer.need.age_band == "adult"
+    assert decision.state.custody.custodian == "intake"
+    assert [timer.due for timer in decision.timers] == [offer.deadline]
+
+
+def test_identity_goes_to_the_identity_store_and_into_nothing_else_that_is_decided(referral, facts):
+    asked = referral(note="canary note")
+    decision = on_referral_submitted(asked, None, facts(episode_of(asked)))
+    assert decision.effects == [
+        KeepIdentity(episode_of(asked), "MRN-1", "Doe", "Jo", asked.client.birth_date, note="canary note")
+    ]
+    outside = repr((decision.publish, decision.timers, decision.reply, decision.state.need, decision.state.custody))
+    assert not [word for word in ("Doe", "MRN-1", "1990", "canary") if word in outside]
+
+
+def test_an_emergency_goes_to_people_first_and_they_have_five_minutes(referral, facts):
+    asked = referral(urgency="emergency")
+    offer = on_referral_submitted(asked, None, facts(episode_of(asked))).publish[-1]
+    assert (offer.receiver, offer.kind, offer.deadline - facts("s").now) == ("crisis-desk", "crisis", timedelta(minutes=5))
+
+
+def test_an_emergency_goes_straight_to_matching_when_the_client_leaves_the_crisis_desk_out(referral, facts):
+    asked = referral(urgency="emergency", consent={"kind": "written-consent", "recipients": ["matching", "followup"]})
+    assert on_referral_submitted(asked, None, facts(episode_of(asked))).publish[-1].receiver == "matching"
+
+
+def test_the_same_referral_through_another_door_is_still_one_episode(referral, facts, opened):
+    asked = referral()
+    decision = on_referral_submitted(asked, opened(asked), facts(episode_of(asked), id="e-2", source="/portal"))
+    assert said(decision) == ["ReferralAccepted"]
+    assert decision.publish[0].repeated
+    assert (decision.state, decision.effects) == (None, ())
+
+
+def test_other_content_under_the_same_identifier_is_an_amendment_and_changes_nothing(referral, facts, opened):
+    decision = on_referral_submitted(referral(note="more"), opened(referral()), facts(episode_of(referral()), id="e-2"))
+    assert isinstance(decision, Refused)
+    assert decision.publish[0].reason == "amended"
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason", "path"),
+    [
+        ({"consent": None}, "no-consent-basis", "/consent"),
+        ({"consent": {"kind": "treatment", "expires": "2026-11-22"}}, "no-consent-basis", "/consent/expires"),
+        ({"consent": {"kind": "treatment", "recipients": ["therapist"]}}, "no-consent-basis", "/consent/recipients"),
+        ({"respond_by": "2026-11-23T08:59:59Z"}, "deadline-in-the-past", "/respond_by"),
+    ],
+)
+def test_a_referral_that_cannot_stand_is_refused_with_a_path_and_keeps_nothing(referral, facts, changes, reason, path):
+    asked = referral(**changes)
+    refused = on_referral_submitted(asked, None, facts(episode_of(asked)))
+    assert isinstance(refused, Refused)
+    assert (refused.reason, refused.publish[0].reason) == (reason, reason)
+    assert [problem.path for problem in refused.publish[0].problems] == [path]
+    assert refused.publish[0].identifier == "R-1"
+
+
+def test_a_basis_holds_through_its_last_day(referral, facts):
+    asked = referral(consent={"kind": "treatment", "expires": "2026-11-23"})
+    assert isinstance(on_referral_submitted(asked, None, facts(episode_of(asked))), Decision)
+
+
+@pytest.mark.parametrize(
+    ("attributes", "reason", "path"),
+    [
+        ({"source": "/rapport/matching"}, "foreign-source", "ce_source"),
+        ({"source": "/rapport/intake/http", "actor": "somebody"}, "foreign-source", "ce_source"),
+        ({"subject": None}, "invalid", "ce_subject"),
+        ({"subject": "R-2"}, "invalid", "ce_subject"),
+    ],
+)
+def test_a_sender_that_is_not_what_it_says_is_refused(referral, facts, attributes, reason, path):
+    refused = on_referral_submitted(referral(), None, facts(episode_of(referral()), **attributes))
+    assert (refused.publish[0].reason, refused.publish[0].problems[0].path) == (reason, path)
+
+
+def test_our_own_doors_may_use_our_own_source(referral, facts):
+    door = facts(episode_of(referral()), source="/rapport/intake/http", actor="our-door")
+    assert isinstance(on_referral_submitted(referral(), None, door), Decision)
+
+
+def test_a_broken_referral_is_answered_when_it_says_whom_to_answer(facts):
+    broken = Invalid({"assigner": "st-mary", "identifier": "R-1"}, ())
+    refused = on_referral_submitted(broken, None, facts(episode_of_invalid(broken)))
+    assert (refused.reason, refused.publish[0].identifier) == ("invalid", "R-1")
+
+
+@pytest.mark.parametrize(
+    "raw", [{}, {"assigner": "a"}, {"assigner": "a", "identifier": 7}, {"assigner": "", "identifier": "x"}]
+)
+def test_a_broken_referral_that_names_nobody_has_no_subject(raw):
+    assert episode_of_invalid(Invalid(raw, ())) is None
+
+
+def test_a_withdrawal_is_kept_and_moves_nothing(referral, facts, opened):
+    before = opened(referral())
+    withdrawn = ReferralWithdrawn(assigner="st-mary", identifier="R-1", reason="moved-away")
+    decision = on_referral_withdrawn(withdrawn, before, facts(episode_of(withdrawn), id="e-2"))
+    assert decision.state.withdrawn == "moved-away"
+    assert decision.state.custody == before.custody
+    assert decision.publish == ()
+
+
+def test_a_withdrawal_waits_for_its_referral(facts):
+    withdrawn = ReferralWithdrawn(assigner="st-mary", identifier="R-1")
+    assert on_referral_withdrawn(withdrawn, None, facts(episode_of(withdrawn))) == Early()
