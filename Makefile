@@ -1,0 +1,49 @@
+.DEFAULT_GOAL := help
+.PHONY: help setup demo up down test lint format types arch bench faults docs lock
+
+bin := .venv/bin
+
+help:            ## this list
+	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  \1	\2/p' $(MAKEFILE_LIST) | expand -t 10
+
+setup:           ## install everything into .venv, once
+	@sh deploy/local/setup.sh
+
+demo: setup      ## 200 referrals through the whole system; ARGS="--referrals 50 --seed 7"
+	@./rapport demo $(ARGS)
+
+up: setup        ## start Kafka, PostgreSQL and the four services here
+	@./rapport up $(ARGS)
+
+down: setup      ## stop them; the data stays
+	@./rapport down $(ARGS)
+
+test: setup      ## all tests; ARGS="-k parking" for some
+	@$(bin)/pytest $(ARGS)
+
+lint: setup      ## ruff: rules and format
+	@$(bin)/ruff check .
+	@$(bin)/ruff format --check .
+
+format: setup    ## ruff: repair what can be repaired
+	@$(bin)/ruff check --fix .
+	@$(bin)/ruff format .
+
+types: setup     ## mypy --strict
+	@$(bin)/mypy services shared tests bench
+
+arch: setup      ## import-linter: who may know whom
+	@$(bin)/lint-imports
+
+bench: setup     ## speed; writes bench/results/latest.json
+	@./rapport bench $(ARGS)
+
+faults: setup    ## tests that kill, cut and freeze
+	@$(bin)/pytest tests/faults $(ARGS)
+
+docs: setup      ## generate docs/events.md and the JSON Schemas from the contracts
+	@./rapport docs
+
+lock: setup      ## choose newer versions: write requirements.lock again
+	@.rapport/tools/bin/uv lock -q --upgrade
+	@.rapport/tools/bin/uv export -q --all-groups --no-emit-workspace --no-header --no-annotate --output-file requirements.lock
