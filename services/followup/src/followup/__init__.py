@@ -1,1 +1,4 @@
-"""followup."""
+"""Followup: from an accepted match to a plan that is lived: sessions, alliance, reminders.
+
+Read in this order: `consumer` (what it listens to), `handlers` (what it decides), `domain`, `store`, `app`.
+"""

@@ -59,8 +59,8 @@ class ReminderDue(Event, type="care.rapport.followup.reminder-due.v1"):
     silent_since: Instant = Field(description="nothing was heard since then")
 
 
-class HandoffRefused(Event, type="care.rapport.followup.handoff-refused.v1"):
-    """A handoff that cannot stand here: the plan is already active, or stood down."""
+class PlanStoodDown(Event, type="care.rapport.followup.plan-stood-down.v1"):
+    """The handoff behind the plan was superseded: followup gives the plan up."""
 
-    handoff_id: str = Field(description="the handoff that cannot stand")
-    reason: Literal["already-active", "stood-down"] = Field(description="why not")
+    plan_id: str = Field(description="plan that is given up")
+    handoff_id: str = Field(description="handoff that was superseded")

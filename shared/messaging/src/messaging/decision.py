@@ -3,13 +3,19 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from contracts.envelope import Envelope
-from contracts.event import Event
+from contracts.event import Event, Part
 
 S = TypeVar("S")
 C = TypeVar("C", covariant=True)
+
+
+class Command(Part):
+    """A wish that comes over HTTP and never over Kafka; `type` begins with `command:`."""
+
+    type: ClassVar[str]
 
 
 @dataclass(frozen=True, slots=True)

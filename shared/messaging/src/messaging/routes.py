@@ -4,23 +4,27 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from contracts.event import Event
-from contracts.topics import topic_of
 from pydantic import TypeAdapter
 
-from messaging.decision import Invalid
+from contracts import catalog
+from contracts.event import Event
+from contracts.topics import OWNED, topic_of
+from messaging.decision import Command, Invalid
 
 Handler = Callable[..., Any]
 
 
 @dataclass(frozen=True, slots=True)
 class On:
-    """One event type; `subject` derives our subject where it is not the envelope's, `invalid` answers a broken payload."""
+    """One event type; `subject` derives our subject where it is not the envelope's.
 
-    event: type[Event]
+    With `invalid_subject`, a payload whose schema does not hold reaches the handler too, as Invalid, when that function can
+    tell whose it is.
+    """
+
+    event: type[Event] | type[Command]
     handler: Handler
     subject: Callable[[Any], str] | None = None
-    invalid: Handler | None = None
     invalid_subject: Callable[[Invalid], str | None] | None = None
 
 
@@ -53,7 +57,17 @@ class Routes:
         for k in kept:
             for route in k.routes:
                 self._add(k, route)
-        self.topics = tuple(sorted({topic_of(event_type) for event_type in self.events}))
+        self.topics = tuple(
+            sorted({topic_of(event_type) for event_type in self.events if not event_type.startswith("command:")})
+        )
+        self._routed = frozenset(event_type.encode() for event_type in self.events)
+        self._known = frozenset(event_type.encode() for event_type in catalog.TYPES)
+
+    def passes_over(self, topic: str, event_type: bytes | None) -> bool:
+        """True for what is somebody else's concern: known types without a route here, and on our own topics also new ones."""
+        if event_type is None or event_type in self._routed:
+            return False
+        return event_type in self._known or topic in OWNED
 
     def _add(self, kept: Kept, route: On | Due) -> None:
         table: dict[str, Any] = self.events if isinstance(route, On) else self.timers

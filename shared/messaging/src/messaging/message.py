@@ -1,0 +1,70 @@
+"""One message on its way in, whatever brought it: a Kafka record, an HTTP command, a due timer, or a row set aside before."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any, Protocol
+
+from contracts.envelope import Envelope
+from contracts.event import Event
+from messaging.decision import Command, DueTimer, Invalid
+from messaging.routes import Due, Kept, On
+
+
+class Record(Protocol):
+    """The part of a Kafka record that is read; aiokafka's ConsumerRecord is one."""
+
+    @property
+    def topic(self) -> str: ...
+    @property
+    def partition(self) -> int: ...
+    @property
+    def offset(self) -> int: ...
+    @property
+    def headers(self) -> Sequence[tuple[str, bytes | None]]: ...
+    @property
+    def value(self) -> bytes | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Why a message can only be parked: a code, and where in the record, never what stands there."""
+
+    reason: str
+    path: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A message with everything needed to decide it.
+
+    `claim` is the (source, id) it is known by; `lane_row` is its row when it was set aside before, `lane_end` that no other
+    row of its lane comes after it.
+    """
+
+    envelope: Envelope
+    claim: tuple[str, str]
+    digest: bytes
+    kept: Kept | None = None
+    route: On | Due | None = None
+    subject: str | None = None
+    data: Event | Command | Invalid | DueTimer | None = None
+    trouble: Trouble | None = None
+    record: Record | None = None
+    lane_row: int | None = None
+    lane_end: bool = False
+
+
+def digest_of(value: bytes) -> bytes:
+    """What tells a duplicate from another event with the same id."""
+    return blake2b(value, digest_size=16).digest()
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """How a message ended; `reply` is its Decision's, also when a duplicate asks again."""
+
+    outcome: str
+    reason: str | None = None
+    reply: Any = None
+    duplicate: bool = False

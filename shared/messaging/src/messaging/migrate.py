@@ -1,0 +1,35 @@
+"""Applies migrations with Alembic: plain SQL files, the kit's first and then the service's, under one advisory lock.
+
+Each migration is `NNNN_name.sql` beside `NNNN_name.py`, which names its revision and runs the file.
+"""
+
+from importlib.resources import files
+from pathlib import Path
+
+from alembic import command, op
+from alembic.config import Config
+
+
+def run_sql(revision_file: str) -> None:
+    """Runs the SQL file beside a revision file, as it stands, many statements at once."""
+    sql = Path(revision_file).with_suffix(".sql").read_text(encoding="utf-8")
+    adapted = op.get_bind().connection.dbapi_connection
+    if adapted is None:
+        raise RuntimeError("migrations need an open connection")
+    adapted.run_async(lambda connection: connection.execute(sql))
+
+
+def migrate(owner_dsn: str, service: str) -> None:
+    """Brings a service's database to the newest version of the kit's and the service's migrations."""
+    for package in ("messaging", service):
+        command.upgrade(_config(owner_dsn, package), "head")
+
+
+def _config(owner_dsn: str, package: str) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(files("messaging") / "migrations"))
+    config.set_main_option("version_locations", str(files(package) / "migrations"))
+    config.set_main_option("path_separator", "newline")
+    config.attributes["dsn"] = owner_dsn.replace("postgresql://", "postgresql+asyncpg://", 1)
+    config.attributes["version_table"] = f"migrated_{package}"
+    return config

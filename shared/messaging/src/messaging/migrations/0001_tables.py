@@ -1,0 +1,10 @@
+"""The kit's tables."""
+
+from messaging.migrate import run_sql
+
+revision = "0001"
+down_revision = None
+
+
+def upgrade() -> None:
+    run_sql(__file__)

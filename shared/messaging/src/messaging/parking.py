@@ -1,0 +1,143 @@
+"""Setting aside: what is early waits, what cannot be processed is parked with its reason, and its lane queues behind it."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any
+
+from contracts.envelope import Envelope
+from contracts.parked import RecordParked
+from messaging import outbox
+from messaging.decision import Early
+from messaging.draft import Draft, Subject
+from messaging.message import Answer, Received, Trouble, digest_of
+
+_FOREVER = timedelta(days=36500)
+_RETRIES = tuple(timedelta(seconds=s) for s in (1, 2, 5, 10, 30, 60))
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """Where parked records are announced, and how long an early one may wait."""
+
+    topic: str
+    early_limit: timedelta
+
+
+class Unanswerable(RuntimeError):
+    """A command or a timer that our code cannot process: its caller is told, and nothing is parked."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+def lanes(blocked: str) -> set[str]:
+    """The sources whose events about a subject are set aside."""
+    return set(json.loads(blocked))
+
+
+def answer_before(outcome: str, answer: str | None) -> Answer:
+    """What the inbox remembers of a message."""
+    reply = json.loads(answer) if answer else None
+    if json.loads(outcome) == "refused" and reply:
+        return Answer("refused", reply["refused"], reply["reply"])
+    return Answer(json.loads(outcome), None, reply)
+
+
+def set_aside(
+    draft: Draft, message: Received, subject: Subject | None, policy: Policy, why: Early | Exception | None = None
+) -> tuple[int, Answer]:
+    """Early waits for its subject; anything else is parked; without a `why` it goes behind what is parked in its lane."""
+    if message.record is None and message.lane_row is None:
+        return _unrecorded(why)
+    if message.lane_row is not None:
+        return _stay(draft, message, subject, policy, why)
+    trouble = message.trouble or _trouble(why)
+    waits = isinstance(why, Early) or (why is None and message.trouble is None)
+    outcome = "waiting" if waits else "parked"
+    number = draft.number(subject)
+    draft.claim(message, number, outcome)
+    _add(draft, message, number, outcome, trouble, policy, at_once=isinstance(why, Early))
+    if not waits:
+        _announce(draft, message, number, trouble, policy)
+    if subject is not None:
+        subject.blocked.add(message.claim[0])
+    return number, Answer(outcome, trouble.reason)
+
+
+def conflict(draft: Draft, message: Received, done: Mapping[tuple[str, str], Answer], policy: Policy) -> tuple[int, Answer]:
+    """The same (source, id) with other content is an alarm: parked alone, under its place."""
+    if message.record is None:
+        return 0, Answer("refused", "same-id-other-content")
+    place = (f"kafka:{message.record.topic}", f"{message.record.partition}-{message.record.offset}")
+    if place in done:
+        return 0, Answer("parked", "same-id-other-content", duplicate=True)
+    alone = replace(message, claim=place, trouble=Trouble("same-id-other-content", "ce_id"))
+    return set_aside(draft, alone, None, policy)
+
+
+def release(draft: Draft, message: Received, subject: Subject) -> None:
+    """A message that had been set aside is done with; after the last of its lane the lane is open."""
+    if message.lane_row is None:
+        return
+    draft.parking.setdefault("drop", []).append({"state": subject.number, "n": message.lane_row})
+    if message.lane_end:
+        subject.blocked.discard(message.claim[0])
+
+
+def _unrecorded(why: Early | Exception | None) -> tuple[int, Answer]:
+    if isinstance(why, Early):
+        return 0, Answer("early", why.reason)
+    if why is None:
+        return 0, Answer("early", "waits-behind-parked")
+    raise Unanswerable(type(why).__name__) from why
+
+
+def _stay(draft: Draft, message: Received, subject: Subject | None, policy: Policy, why: Any) -> tuple[int, Answer]:
+    trouble, number = message.trouble or _trouble(why), draft.number(subject)
+    gives_up = not isinstance(why, Early) or draft.now - message.envelope.time > policy.early_limit
+    outcome = "parked" if gives_up else "waiting"
+    draft.claim(message, number, outcome)
+    row = {"state": number, "n": message.lane_row, "outcome": outcome, "reason": trouble.reason}
+    draft.parking.setdefault("keep", []).append({**row, "retry_at": draft.now + _RETRIES[-1]})
+    if gives_up:
+        _announce(draft, message, number, trouble, policy)
+    return number, Answer(outcome, trouble.reason)
+
+
+def _trouble(why: Early | Exception | None) -> Trouble:
+    if isinstance(why, Early):
+        return Trouble(why.reason)
+    return Trouble(f"handler-{type(why).__name__}" if why else "behind-parked")
+
+
+def _add(draft: Draft, message: Received, number: int, outcome: str, trouble: Trouble, policy: Policy, at_once: bool) -> None:
+    record = message.record
+    assert record is not None
+    draft.parked_values.append(record.value)
+    headers = [[name, raw.decode("latin-1") if raw is not None else None] for name, raw in record.headers]
+    draft.parking.setdefault("add", []).append(
+        {
+            "nr": len(draft.parked_values), "state": number, "outcome": outcome, "source": message.claim[0],
+            "id": message.claim[1], "reason": trouble.reason, "topic": record.topic, "part": record.partition,
+            "position": record.offset, "headers": headers,
+            "retry_at": draft.now + (_RETRIES[0] if at_once else _FOREVER), "gives_up_at": draft.now + policy.early_limit,
+        }
+    )  # fmt: skip
+
+
+def _announce(draft: Draft, message: Received, number: int, trouble: Trouble, policy: Policy) -> None:
+    record = message.record
+    assert record is not None
+    read = message.envelope if message.envelope.type != "unreadable" else None
+    parked = RecordParked(
+        topic=record.topic, partition=record.partition, offset=record.offset, event_source=read and read.source,
+        event_id=read and read.id, event_type=read and read.type, reason=trouble.reason, path=trouble.path,
+        size=len(record.value or b""), digest=digest_of(record.value or b"").hex(),
+    )  # fmt: skip
+    place = f"{record.topic}-{record.partition}-{record.offset}"
+    cause = read or Envelope(id=place, source=f"{draft.source}/consumer", type="unreadable", time=draft.now)
+    row = outbox.rows(draft.source, policy.topic, place, [parked], cause, draft.now, 0)[0]
+    draft.out.append((number, row.shard, row.topic, row.key, row.attributes, row.value))

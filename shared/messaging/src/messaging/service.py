@@ -1,0 +1,215 @@
+"""A service put together and run: the only place where the kit opens a pool, a broker and a port, and closes them in order."""
+
+import asyncio
+import os
+import signal
+import socket
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from time import monotonic
+from typing import Any
+
+import asyncpg
+import structlog
+import uvicorn
+from aiokafka import AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient
+from fastapi import FastAPI
+from faststream.kafka import KafkaBroker
+
+from contracts.topics import OWNED, PARTITIONS, parked_topic
+from messaging import http, logs, trouble
+from messaging.consumer import Consumer
+from messaging.door import Door
+from messaging.metrics import Meters
+from messaging.parking import Policy
+from messaging.processor import Processor
+from messaging.progress import Progress
+from messaging.relay import Relay
+from messaging.routes import Routes
+from messaging.settings import KitSettings
+from messaging.workers import Workers
+
+log = structlog.get_logger()
+ROLES = ("serve", "consume", "relay", "timers")
+_STALE = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class NoContext:
+    """For services whose handlers need nothing but their own state."""
+
+    def after(self, effects: Sequence[Any]) -> "NoContext":
+        """Nothing changes."""
+        return self
+
+
+async def no_context(connection: Any, messages: Sequence[Any]) -> NoContext:
+    """The load function of services without context."""
+    return NoContext()
+
+
+class Service:
+    """One process of a service, with the roles it was started for."""
+
+    def __init__(
+        self, name: str, settings: KitSettings, routes: Routes, load: Callable[[Any, Sequence[Any]], Any] = no_context,
+        add_api: Callable[[FastAPI, "Service"], None] | None = None,
+    ) -> None:  # fmt: skip
+        self.name, self.settings, self.routes, self._load, self._add_api = name, settings, routes, load, add_api
+        self.source = f"/rapport/{name}"
+        self.topic = next(topic for topic, source in OWNED.items() if source == self.source)
+        self.meters = Meters()
+        self.stopping = asyncio.Event()
+        self._turned: dict[str, float] = {}
+        self.pool: asyncpg.Pool[Any]
+        self.door: Door
+
+    async def run(self, roles: Sequence[str] = ROLES) -> None:
+        """Runs until SIGTERM or SIGINT, then stops in order and says what was left."""
+        logs.configure(self.name, self.settings.log_level)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, self.stopping.set)
+        await self._open()
+        await self._check_topics()
+        tasks = [asyncio.create_task(task) for task in self._tasks(roles)]
+        if "consume" in roles:
+            await self._broker.start()
+        log.info("service_started", role=",".join(roles), port=self.settings.http_port)
+        stopped = asyncio.create_task(self.stopping.wait())
+        await asyncio.wait([stopped, *tasks], return_when=asyncio.FIRST_COMPLETED)
+        await self._stop(tasks)
+
+    async def _open(self) -> None:
+        settings = self.settings
+        self.pool = await asyncpg.create_pool(
+            settings.postgres_dsn.get_secret_value(), min_size=1, max_size=8, command_timeout=30,
+            server_settings={
+                "application_name": f"rapport-{self.name}", "idle_in_transaction_session_timeout": "2000", "jit": "off",
+                "synchronous_commit": "on",
+            },
+        )  # fmt: skip
+        owner = f"{socket.gethostname()}:{os.getpid()}"
+        self.relay = Relay(self.pool, self._producer, owner, self.meters, lease=timedelta(seconds=10))
+        policy = Policy(parked_topic(self.name), settings.early_limit)
+        self.processor = Processor(
+            self.pool, self.routes, self.source, self.topic, self._load, policy, self.relay.committed.set
+        )
+        self.door = Door(self.routes, self.processor, settings.max_batch)
+        self.workers = Workers(self.pool, self.routes, self.processor, self.source)
+        self._broker = KafkaBroker(settings.kafka_bootstrap, logger=None, allow_auto_create_topics=False, apply_types=False)
+        self.consumer = Consumer(
+            self._broker, self.routes, f"rapport-{self.name}", self.processor, Progress(self.pool), self.meters,
+            settings.max_batch, int(settings.poll_idle.total_seconds() * 1000),
+        )  # fmt: skip
+
+    def _producer(self) -> AIOKafkaProducer:
+        return AIOKafkaProducer(
+            bootstrap_servers=self.settings.kafka_bootstrap, acks="all", enable_idempotence=True, max_batch_size=512 * 1024,
+            request_timeout_ms=60_000,
+        )  # fmt: skip
+
+    async def _check_topics(self) -> None:
+        admin = AIOKafkaAdminClient(bootstrap_servers=self.settings.kafka_bootstrap)
+        await admin.start()
+        try:
+            found = await admin.describe_topics([self.topic, parked_topic(self.name), *self.routes.topics])
+        finally:
+            await admin.close()
+        wrong = {t["topic"]: len(t["partitions"]) for t in found if len(t["partitions"]) != PARTITIONS}
+        if wrong:
+            raise SystemExit(
+                f"these topics must have {PARTITIONS} partitions: {wrong}; create them from deploy/kafka/topics.yaml"
+            )
+
+    def _tasks(self, roles: Sequence[str]) -> list[Coroutine[Any, Any, None]]:
+        loops: dict[str, list[Coroutine[Any, Any, None]]] = {
+            "serve": [self._serve(), self._loop("door", self.door.turn)],
+            "consume": [self._loop("consumer", self.consumer.turned, pause=1.0)],
+            "relay": [self._loop("relay", self._relay_turn)],
+            "timers": [
+                self._loop("timers", self.workers.fire_due, pause=0.1),
+                self._loop("lanes", self.workers.look_again, pause=0.25),
+            ],
+        }
+        for role in set(loops) - set(roles):
+            for loop in loops[role]:
+                loop.close()
+        return [loop for role in roles for loop in loops[role]]
+
+    async def _loop(self, name: str, turn: Callable[[], Awaitable[Any]], pause: float = 0.0) -> None:
+        def noticed(error: BaseException) -> None:
+            self.meters.troubles.labels(type(error).__name__).inc()
+            log.warning("loop_held", role=name, kind=type(error).__name__, sqlstate=getattr(error, "sqlstate", None))
+
+        while not self.stopping.is_set():
+            await trouble.holding(turn, lambda: not self.stopping.is_set(), noticed)
+            self._turned[name] = monotonic()
+            if pause:
+                await asyncio.sleep(pause)
+
+    async def _relay_turn(self) -> None:
+        self.relay.committed.clear()
+        if not await self.relay.turn():
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self.relay.committed.wait(), 0.05)
+
+    async def _serve(self) -> None:
+        app = http.new_app(f"Rapport {self.name}", self.live, self.ready, self.meters)
+        if self._add_api:
+            self._add_api(app, self)
+        config = uvicorn.Config(
+            app, self.settings.http_host, self.settings.http_port, log_config=None, access_log=False, lifespan="off",
+            server_header=False, timeout_graceful_shutdown=3,
+        )  # fmt: skip
+        self._server = _Server(config)
+        await self._server.serve()
+
+    async def live(self) -> Mapping[str, str]:
+        """What is stuck: loops that have not turned lately."""
+        now = monotonic()
+        return {name: "has not turned lately" for name, at in self._turned.items() if name != "door" and now - at > _STALE}
+
+    async def ready(self) -> Mapping[str, str]:
+        """What is missing to take work: the database, partitions, the relay."""
+        wrong = {}
+        try:
+            await asyncio.wait_for(self.pool.fetchval("SELECT 1"), 2)
+        except Exception as error:
+            wrong["database"] = type(error).__name__
+        if not self.consumer.joined:
+            wrong["consumer"] = "no partitions assigned yet"
+        if monotonic() - self._turned.get("relay", 0) > _STALE:
+            wrong["relay"] = "behind"
+        return wrong
+
+    async def _stop(self, tasks: Sequence["asyncio.Task[None]"]) -> None:
+        self.stopping.set()
+        await self._broker.stop()
+        if hasattr(self, "_server"):
+            self._server.should_exit = True
+        failed = [task for task in tasks if task.done() and task.exception()]
+        await asyncio.wait(tasks, timeout=2)
+        for task in tasks:
+            task.cancel()
+        left = await self._drain(monotonic() + self.settings.stop_within.total_seconds())
+        log.info("service_stopped", left=left)
+        await self.pool.close()
+        for task in failed:
+            task.result()
+
+    async def _drain(self, deadline: float) -> int:
+        left = -1
+        with suppress(Exception):
+            while monotonic() < deadline and (left := await self.relay.turn()):
+                pass
+            await self.relay.release()
+        return left
+
+
+class _Server(uvicorn.Server):
+    @contextmanager
+    def capture_signals(self) -> Any:
+        yield

@@ -1,0 +1,27 @@
+"""What every service is told from outside; each service adds its own and sets its prefix."""
+
+from datetime import timedelta
+from typing import Annotated
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+Seconds = Annotated[timedelta, Field(gt=timedelta(0), description="seconds, or ISO 8601 duration")]
+
+
+class KitSettings(BaseSettings):
+    """Frozen and checked at start, so that a mistake is a sentence at boot and not a surprise at night."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore")
+
+    postgres_dsn: SecretStr = Field(description="DSN of the runtime role")
+    owner_dsn: SecretStr | None = Field(default=None, description="DSN of the owner role, for `migrate` only")
+    kafka_bootstrap: str = Field(description="host:port[,host:port]")
+    secret_key: SecretStr = Field(min_length=16, description="keys the digests of what may identify a client")
+    http_host: str = "127.0.0.1"
+    http_port: int = Field(default=8080, ge=0, le=65535)
+    max_batch: int = Field(default=500, ge=1, le=5000, description="records decided together")
+    poll_idle: Seconds = timedelta(milliseconds=10)
+    early_limit: Seconds = Field(default=timedelta(hours=24), description="how long an early event waits")
+    stop_within: Seconds = Field(default=timedelta(seconds=10), description="to finish a batch and drain the relay")
+    log_level: str = "info"
