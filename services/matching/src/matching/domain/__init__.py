@@ -1,0 +1,1 @@
+"""Pure rules of matching. Read: `listing` (who needs, who offers), `places`, `directory` (filter, rank), `match` (state)."""
