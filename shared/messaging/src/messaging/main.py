@@ -2,31 +2,38 @@
 
 import argparse
 import gc
-from collections.abc import Callable
-from typing import Any
+from importlib import import_module
 
-import uvloop
-
-from messaging.migrate import migrate
-from messaging.service import ROLES, Service
 from messaging.settings import KitSettings
 
+ROLES = ("serve", "consume", "relay", "timers")
 
-def main(name: str, settings: Callable[[], KitSettings], build: Callable[[Any], Service]) -> None:
-    """Parses the one argument, checks the settings, and runs or migrates."""
+
+def main(name: str) -> None:
+    """Reads `<name>.settings.Settings`, then runs what `<name>.app.build` puts together, or migrates.
+
+    Each way imports only what it needs: a migration starts in a second without the broker's client.
+    """
     parser = argparse.ArgumentParser(prog=f"python -m {name}", description=f"The {name} service of Rapport.")
     parser.add_argument("command", choices=["run", *ROLES, "migrate"], help="run = all roles in one process")
     command = parser.parse_args().command
-    checked = settings()
-    if command == "migrate":
-        if checked.owner_dsn is None:
-            parser.exit(2, f"set {name.upper()}_OWNER_DSN to the DSN of the owner role\n")
-        migrate(checked.owner_dsn.get_secret_value(), name)
-        return
-    uvloop.run(_run(build, checked, ROLES if command == "run" else (command,)))
+    settings: KitSettings = import_module(f"{name}.settings").Settings()
+    if command != "migrate":
+        _run(name, settings, ROLES if command == "run" else (command,))
+    elif settings.owner_dsn is None:
+        parser.exit(2, f"set {name.upper()}_OWNER_DSN to the DSN of the owner role\n")
+    else:
+        import_module("messaging.migrate").migrate(settings.owner_dsn.get_secret_value(), name)
 
 
-async def _run(build: Callable[[Any], Service], settings: KitSettings, roles: tuple[str, ...]) -> None:
-    service = build(settings)
-    gc.freeze()
-    await service.run(roles)
+def _run(name: str, settings: KitSettings, roles: tuple[str, ...]) -> None:
+    import uvloop
+
+    build = import_module(f"{name}.app").build
+
+    async def run() -> None:
+        service = build(settings)
+        gc.freeze()
+        await service.run(roles)
+
+    uvloop.run(run())

@@ -27,7 +27,7 @@ def migrate(owner_dsn: str, service: str) -> None:
 
 def _config(owner_dsn: str, package: str) -> Config:
     config = Config()
-    config.set_main_option("script_location", str(files("messaging") / "migrations"))
+    config.set_main_option("script_location", str(files("messaging") / "migrating"))
     config.set_main_option("version_locations", str(files(package) / "migrations"))
     config.set_main_option("path_separator", "newline")
     config.attributes["dsn"] = owner_dsn.replace("postgresql://", "postgresql+asyncpg://", 1)

@@ -33,7 +33,7 @@ from messaging.settings import KitSettings
 from messaging.workers import Workers
 
 log = structlog.get_logger()
-ROLES = ("serve", "consume", "relay", "timers")
+
 _STALE = 30.0
 
 
@@ -67,7 +67,7 @@ class Service:
         self.pool: asyncpg.Pool[Any]
         self.door: Door
 
-    async def run(self, roles: Sequence[str] = ROLES) -> None:
+    async def run(self, roles: Sequence[str]) -> None:
         """Runs until SIGTERM or SIGINT, then stops in order and says what was left."""
         logs.configure(self.name, self.settings.log_level)
         for number in (signal.SIGTERM, signal.SIGINT):

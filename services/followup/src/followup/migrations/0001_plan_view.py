@@ -2,7 +2,7 @@
 
 from messaging.migrate import run_sql
 
-revision = "followup-0001"
+revision = "followup_0001"
 down_revision = None
 
 
