@@ -5,7 +5,8 @@ infrastructure and bisected when its content fails; no lock is held across a pol
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from time import monotonic, time
 from typing import Any
 
@@ -39,20 +40,30 @@ async def _raw_decoder(message: Any) -> Any:
     return message.raw_message
 
 
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """For a service that writes records down and decides nothing: its topics, and what takes a whole batch of them."""
+
+    topics: Sequence[str]
+    take: Callable[[Sequence[ConsumerRecord]], Awaitable[None]]
+
+
 class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
     """One member of the service's consumer group."""
 
     def __init__(
         self, broker: KafkaBroker, routes: Routes, group: str, processor: Processor, progress: Progress, meters: Meters,
-        max_batch: int, idle_ms: int,
+        max_batch: int, idle_ms: int, recording: Recording | None = None,
     ) -> None:  # fmt: skip
         self._routes, self._processor, self._progress, self._meters = routes, processor, progress, meters
+        self._record = recording.take if recording else self._decide
         self._done: dict[TopicPartition, int] = {}
         self._committed_at, self._revoked, self._in_hand = 0.0, False, asyncio.Lock()
         self.assigned: set[TopicPartition] = set()
         self.joined = False
         self._subscriber = broker.subscriber(
-            *routes.topics, group_id=group, batch=True, ack_policy=AckPolicy.MANUAL, parser=_raw_parser, decoder=_raw_decoder,
+            *(recording.topics if recording else routes.topics),
+            group_id=group, batch=True, ack_policy=AckPolicy.MANUAL, parser=_raw_parser, decoder=_raw_decoder,
             batch_timeout_ms=idle_ms, max_records=max_batch, auto_offset_reset="earliest", rebalance_timeout_ms=60_000,
             partition_assignment_strategy=(RangePartitionAssignor,), max_poll_interval_ms=1_800_000, listener=self,
             fetch_max_wait_ms=100,
@@ -71,13 +82,16 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
             self._meters.batch.observe(monotonic() - started)
 
     async def _handle(self, records: Sequence[ConsumerRecord]) -> bool:
-        received = [message for message in (read(record, self._routes) for record in records) if message]
-        self._meters.passed_over.inc(len(records) - len(received))
         self._meters.batch_size.observe(len(records))
-        if received:
-            await trouble.bisecting(received, self._settle, self._park)
+        await self._record(records)
         self._progress.saw(records)
         return True
+
+    async def _decide(self, records: Sequence[ConsumerRecord]) -> None:
+        received = [message for message in (read(record, self._routes) for record in records) if message]
+        self._meters.passed_over.inc(len(records) - len(received))
+        if received:
+            await trouble.bisecting(received, self._settle, self._park)
 
     async def _settle(self, batch: Sequence[Received]) -> None:
         for answer in await self._processor.handle(batch):

@@ -21,7 +21,7 @@ from faststream.kafka import KafkaBroker
 
 from contracts.topics import OWNED, PARTITIONS, parked_topic
 from messaging import http, logs, trouble
-from messaging.consumer import Consumer
+from messaging.consumer import Consumer, Recording
 from messaging.door import Door
 from messaging.metrics import Meters
 from messaging.parking import Policy
@@ -57,8 +57,10 @@ class Service:
     def __init__(
         self, name: str, settings: KitSettings, routes: Routes, load: Callable[[Any, Sequence[Any]], Any] = no_context,
         add_api: Callable[[FastAPI, "Service"], None] | None = None,
+        recording: Callable[["Service"], Recording] | None = None,
     ) -> None:  # fmt: skip
         self.name, self.settings, self.routes, self._load, self._add_api = name, settings, routes, load, add_api
+        self._recording = recording
         self.source = f"/rapport/{name}"
         self.topic = next(topic for topic, source in OWNED.items() if source == self.source)
         self.meters = Meters()
@@ -100,9 +102,11 @@ class Service:
         self.door = Door(self.routes, self.processor, settings.max_batch)
         self.workers = Workers(self.pool, self.routes, self.processor, self.source)
         self._broker = KafkaBroker(settings.kafka_bootstrap, logger=None, allow_auto_create_topics=False, apply_types=False)
+        recording = self._recording(self) if self._recording else None
+        self._topics = recording.topics if recording else self.routes.topics
         self.consumer = Consumer(
             self._broker, self.routes, f"rapport-{self.name}", self.processor, Progress(self.pool), self.meters,
-            settings.max_batch, int(settings.poll_idle.total_seconds() * 1000),
+            settings.max_batch, int(settings.poll_idle.total_seconds() * 1000), recording,
         )  # fmt: skip
 
     def _producer(self) -> AIOKafkaProducer:
@@ -115,7 +119,7 @@ class Service:
         admin = AIOKafkaAdminClient(bootstrap_servers=self.settings.kafka_bootstrap)
         await admin.start()
         try:
-            found = await admin.describe_topics([self.topic, parked_topic(self.name), *self.routes.topics])
+            found = await admin.describe_topics([self.topic, parked_topic(self.name), *self._topics])
         finally:
             await admin.close()
         wrong = {t["topic"]: len(t["partitions"]) for t in found if len(t["partitions"]) != PARTITIONS}
