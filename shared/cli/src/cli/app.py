@@ -1,0 +1,28 @@
+"""The table of commands, nothing else; each is one module of `cli.commands`."""
+
+import sys
+
+import typer
+from rich.console import Console
+
+from cli.commands import down, logs, status, up
+from cli.stack.errors import StackError
+
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False,
+    help="Rapport on this machine: start it, look at it, feed it.",
+)  # fmt: skip
+
+app.command("up")(up.up)
+app.command("down")(down.down)
+app.command("status")(status.status)
+app.command("logs")(logs.logs)
+
+
+def main() -> None:
+    """An error that we foresaw is a sentence for a person, never a traceback."""
+    try:
+        app(prog_name="rapport")
+    except StackError as error:
+        Console(stderr=True, highlight=False, soft_wrap=True).print(f"[red]rapport:[/red] {error}", markup=True)
+        sys.exit(1)

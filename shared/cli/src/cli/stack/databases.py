@@ -1,0 +1,82 @@
+"""Runs deploy/postgres/provision.sql, which is written for psql, over asyncpg."""
+
+import asyncio
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from urllib.parse import quote, urlsplit, urlunsplit
+
+import asyncpg
+
+from cli.stack.paths import DEPLOY
+
+_VARIABLE = re.compile(r""":(?:'(?P<literal>\w+)'|"(?P<name>\w+)")""")
+_COMMENT = re.compile(r"^--.*\n", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Database:
+    """A database with its two roles; the field names are the variables of the SQL file."""
+
+    database: str
+    owner: str
+    owner_password: str
+    runtime: str
+    runtime_password: str
+
+    async def provision(self, superuser_dsn: str) -> None:
+        """Create them, or bring existing ones to what the file says."""
+        text = _substitute(_COMMENT.sub("", (DEPLOY / "postgres" / "provision.sql").read_text()), asdict(self))
+        in_cluster, _, in_database = text.partition("\\connect")
+        await _run(superuser_dsn, in_cluster)
+        await _run(_at(superuser_dsn, self.database), in_database.partition("\n")[2])
+
+    def dsns(self, superuser_dsn: str) -> dict[str, str]:
+        """How the owner and the runtime role reach it."""
+        return {
+            "owner": _at(superuser_dsn, self.database, f"{quote(self.owner)}:{quote(self.owner_password)}"),
+            "runtime": _at(superuser_dsn, self.database, f"{quote(self.runtime)}:{quote(self.runtime_password)}"),
+        }
+
+
+def answers(dsn: str) -> bool:
+    """Whether the server takes connections."""
+    return asyncio.run(_answers(dsn))
+
+
+async def _answers(dsn: str) -> bool:
+    try:
+        connection = await asyncpg.connect(dsn, timeout=2)
+        await connection.close()
+    except (OSError, TimeoutError, asyncpg.CannotConnectNowError):
+        return False
+    return True
+
+
+def _substitute(text: str, variables: Mapping[str, str]) -> str:
+    """psql's :'literal' and :"name", quoted as psql quotes them."""
+
+    def quoted(match: re.Match[str]) -> str:
+        if literal := match["literal"]:
+            return "'" + variables[literal].replace("'", "''") + "'"
+        return '"' + variables[match["name"]].replace('"', '""') + '"'
+
+    return _VARIABLE.sub(quoted, text)
+
+
+async def _run(dsn: str, text: str) -> None:
+    """Statements are separated by an empty line; a query before `\\gexec` returns the statements to run."""
+    connection = await asyncpg.connect(dsn)
+    try:
+        for statement in filter(None, (part.strip() for part in text.split("\n\n"))):
+            query, gexec, _ = statement.partition("\\gexec")
+            for command in [row[0] for row in await connection.fetch(query)] if gexec else [query]:
+                await connection.execute(command)
+    finally:
+        await connection.close()
+
+
+def _at(dsn: str, database: str, who: str | None = None) -> str:
+    parts = urlsplit(dsn)
+    user, _, host = parts.netloc.rpartition("@")
+    return urlunsplit((parts.scheme, f"{who or user}@{host}", f"/{database}", parts.query, ""))

@@ -1,0 +1,110 @@
+"""Processes that outlive the command that started them, known by pid and start time."""
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import psutil  # type: ignore[import-untyped]
+from pydantic import BaseModel
+
+from cli.stack.errors import with_last_lines
+
+_children: dict[int, "subprocess.Popen[bytes]"] = {}
+
+
+class Running(BaseModel):
+    """A pid alone may have been given to somebody else since; with its start time it cannot be mistaken."""
+
+    pid: int
+    started: float
+
+
+def spawn(
+    argv: Sequence[str], *, log: Path, cwd: Path, env: Mapping[str, str] | None = None, user: int | None = None
+) -> Running:
+    """Start it in a session of its own, so that neither Ctrl-C nor the end of this command reaches it."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") as out:
+        child = subprocess.Popen(
+            argv, stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd=cwd, env=env, start_new_session=True,
+            user=user, group=user, extra_groups=None if user is None else [],
+        )  # fmt: skip
+    _children[child.pid] = child
+    return Running(pid=child.pid, started=_start_time(child.pid) or time.time())
+
+
+def alive(process: Running | None) -> bool:
+    """Whether this very process still runs; a zombie does not."""
+    if process is None:
+        return False
+    if (child := _children.get(process.pid)) is not None and child.poll() is not None:
+        return False
+    started = _start_time(process.pid)
+    return started is not None and abs(started - process.started) < 2
+
+
+def _start_time(pid: int) -> float | None:
+    try:
+        process = psutil.Process(pid)
+        return None if process.status() == psutil.STATUS_ZOMBIE else float(process.create_time())
+    except psutil.NoSuchProcess:
+        return None
+
+
+def find(pid: int, word: str) -> Running | None:
+    """The process with this pid, when `word` stands in its command line."""
+    try:
+        if word not in " ".join(psutil.Process(pid).cmdline()):
+            return None
+    except psutil.NoSuchProcess:
+        return None
+    started = _start_time(pid)
+    return None if started is None else Running(pid=pid, started=started)
+
+
+def stop(process: Running | None, *, within: float, first: signal.Signals = signal.SIGTERM) -> None:
+    """Ask, wait, then kill."""
+    if process is None or not alive(process):
+        return
+    os.kill(process.pid, first)
+    if not _gone(process, within):
+        kill(process)
+
+
+def kill(process: Running) -> None:
+    """SIGKILL, and wait until the kernel has taken it away."""
+    if alive(process):
+        os.kill(process.pid, signal.SIGKILL)
+        _gone(process, 10)
+
+
+def _gone(process: Running, within: float) -> bool:
+    deadline = time.monotonic() + within
+    while alive(process):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def memory_mb(pid: int) -> int:
+    """Memory of the process and its children; what they share is counted once."""
+    try:
+        parent = psutil.Process(pid)
+        return int(sum(each.memory_full_info().pss for each in [parent, *parent.children(recursive=True)]) / 2**20)
+    except (psutil.NoSuchProcess, psutil.AccessDenied):
+        return 0
+
+
+def wait_until(ready: Callable[[], bool], process: Running | None, *, name: str, within: float, log: Path) -> None:
+    """Poll until it is ready; when it dies or takes too long, say so with what it logged last."""
+    deadline = time.monotonic() + within
+    while not ready():
+        if process is not None and not alive(process):
+            raise with_last_lines(f"{name} stopped while starting", log)
+        if time.monotonic() > deadline:
+            raise with_last_lines(f"{name} was not ready within {within:.0f} s", log)
+        time.sleep(0.05)

@@ -1,0 +1,78 @@
+"""The four services as processes: migrate as the owner, run as the runtime role, ready when /readyz says so."""
+
+import http.client
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+
+from cli.stack.context import Context
+from cli.stack.errors import with_last_lines
+from cli.stack.kafka import Kafka
+from cli.stack.postgres import Postgres
+from cli.stack.processes import Running, spawn
+
+
+@dataclass(frozen=True)
+class Service:
+    """Everything it is told comes as <NAME>_* variables."""
+
+    name: str
+    context: Context
+    stop_signal = signal.SIGTERM
+    is_external = False
+
+    @property
+    def address(self) -> str:
+        """Where its API listens."""
+        return f"http://127.0.0.1:{self.context.port(self.name)}"
+
+    def migrate(self) -> None:
+        """Run its migrations to the end, with the owner's DSN, which the running service never sees."""
+        log = self.context.log(self.name)
+        log.parent.mkdir(parents=True, exist_ok=True)
+        env = self._env() | {f"{self.name.upper()}_OWNER_DSN": Postgres(self.context).dsn(self.name, "owner")}
+        with log.open("ab") as out:
+            result = subprocess.run(
+                self._command("migrate"), env=env, cwd=self.context.home, stdin=subprocess.DEVNULL, stdout=out, stderr=out,
+                check=False,
+            )  # fmt: skip
+        if result.returncode != 0:
+            raise with_last_lines(f"{self.name} could not migrate its database", log)
+
+    def launch(self) -> Running:
+        self.context.choose_port(self.name)
+        return spawn(self._command("run"), log=self.context.log(self.name), cwd=self.context.home, env=self._env())
+
+    def is_ready(self) -> bool:
+        return _says_ok(self.context.port(self.name), "/readyz")
+
+    def provision(self) -> None:
+        """Nothing: its tables came with `migrate`."""
+
+    def _command(self, word: str) -> list[str]:
+        return [sys.executable, "-P", "-m", self.name, word]
+
+    def _env(self) -> dict[str, str]:
+        ours = {
+            "POSTGRES_DSN": Postgres(self.context).dsn(self.name, "runtime"),
+            "KAFKA_BOOTSTRAP": Kafka(self.context).address,
+            "HTTP_HOST": "127.0.0.1",
+            "HTTP_PORT": str(self.context.port(self.name)),
+            "SECRET_KEY": self.context.secret(self.name),
+        }
+        given = self.context.settings.env
+        named = {f"{self.name.upper()}_{word}": value for word, value in ours.items()}
+        return {**os.environ, "PYTHONUNBUFFERED": "1", **named, **given.get("*", {}), **given.get(self.name, {})}
+
+
+def _says_ok(port: int, path: str) -> bool:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
+    try:
+        connection.request("GET", path)
+        return connection.getresponse().status == http.HTTPStatus.OK
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()

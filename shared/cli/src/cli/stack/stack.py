@@ -1,0 +1,174 @@
+"""Kafka, PostgreSQL and the four services of one home folder: start, stop, kill, and ask where they are."""
+
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from cli.stack import processes
+from cli.stack.context import SERVICES, Context, Part, Say
+from cli.stack.errors import StackError
+from cli.stack.kafka import Kafka
+from cli.stack.paths import default_home
+from cli.stack.postgres import Postgres
+from cli.stack.processes import Running
+from cli.stack.services import Service
+from cli.stack.settings import StackSettings
+from cli.stack.state import locked
+from cli.stack.steps import timed, together
+
+INFRA = ("kafka", "postgres")
+
+
+@dataclass(frozen=True)
+class ProcessStatus:
+    """One line of `rapport status`; `pid` is None for a server that is not ours."""
+
+    name: str
+    running: bool
+    ready: bool
+    pid: int | None
+    address: str | None
+    memory_mb: int
+
+
+class Stack:
+    """Owns everything under `home`, and nothing else of this machine.
+
+    What it knows is in stack.json, never in memory: another process with the same home sees and does the same.
+    Its methods block; from a running event loop call them with `asyncio.to_thread`.
+    """
+
+    def __init__(self, home: Path | None = None, settings: StackSettings | None = None, say: Say = lambda _: None) -> None:
+        self.home = (home or default_home()).absolute()
+        self.settings = settings or StackSettings()
+        self._context = Context(self.home, self.settings, say)
+        self._postgres, self._kafka = Postgres(self._context), Kafka(self._context)
+
+    def up(self, *, infra_only: bool = False) -> None:
+        """Start what does not run, in parallel where that is possible, and return when all of it is ready."""
+        with locked(self.home / "up.lock"):
+            before = [self.address(name) for name in INFRA]
+            together(*(partial(self.start, name) for name in INFRA))
+            if [self.address(name) for name in INFRA] != before:
+                self._stop_all(SERVICES)
+            if not infra_only:
+                together(*(self._service(name).migrate for name in SERVICES if self.pid(name) is None))
+                together(*(partial(self.start, name) for name in SERVICES))
+
+    def down(self) -> None:
+        """Stop the services, then the servers; data and logs stay."""
+        with locked(self.home / "up.lock"):
+            self._stop_all(SERVICES)
+            self._stop_all(INFRA)
+
+    def start(self, name: str) -> None:
+        """Start one process, by the name of a service, `kafka` or `postgres`, and wait until it is ready."""
+        part = self._part(name)
+        if part.is_external or self.pid(name) is not None:
+            self._context.say(f"{name} runs already on {part.address}")
+            part.provision()
+            return
+        with timed(self._context.say, name, lambda: part.address):
+            self._launch(name, part)
+            part.provision()
+
+    def stop(self, name: str) -> None:
+        """Ask, wait until a deadline, then SIGKILL; a process that does not run is no error."""
+        process = self._process(name)
+        if process is not None and processes.alive(process):
+            processes.stop(process, within=self.settings.stop_within, first=self._part(name).stop_signal)
+            self._context.say(f"{name} stopped")
+        self._forget(name)
+
+    def kill(self, name: str) -> None:
+        """SIGKILL, as a crash would; `start` brings it back."""
+        process = self._process(name)
+        if process is None or not processes.alive(process):
+            raise StackError(f"{name} does not run")
+        processes.kill(process)
+        self._forget(name)
+
+    def remove(self) -> None:
+        """Delete the home with all its data; only for a stack that is down."""
+        if any(self.pid(name) for name in (*INFRA, *SERVICES)):
+            raise StackError(f"the stack in {self.home} still runs: bring it down first")
+        self._postgres.cluster.remove()
+        shutil.rmtree(self.home, ignore_errors=True)
+
+    def pid(self, name: str) -> int | None:
+        """None when it does not run, or is not ours."""
+        process = self._process(name)
+        return process.pid if process is not None and processes.alive(process) else None
+
+    @property
+    def kafka_bootstrap(self) -> str:
+        """host:port of the broker, ours or the one given by RAPPORT_KAFKA_BOOTSTRAP."""
+        return self._kafka.address
+
+    @property
+    def superuser_dsn(self) -> str:
+        """For provisioning and measuring; no service gets it."""
+        return self._postgres.superuser_dsn
+
+    def dsn(self, service: str, role: str = "runtime") -> str:
+        """DSN of a service's database as its `owner` or its `runtime` role."""
+        return self._postgres.dsn(service, role)
+
+    def secret(self, name: str) -> str:
+        """A secret of this stack; by the name of a service, what the service gets as <NAME>_SECRET_KEY."""
+        return self._context.secret(name)
+
+    def http_url(self, service: str) -> str:
+        """Where the service's API listens."""
+        return self._service(service).address
+
+    def address(self, name: str) -> str:
+        """Where a person would look for it, without a password."""
+        return self._part(name).address
+
+    def log_path(self, name: str) -> Path:
+        return self._context.log(name)
+
+    def status(self) -> list[ProcessStatus]:
+        """One row per process, in the order in which they start."""
+        return [self._status(name) for name in (*INFRA, *SERVICES)]
+
+    def _status(self, name: str) -> ProcessStatus:
+        part, pid = self._part(name), self.pid(name)
+        running = part.is_external or pid is not None
+        return ProcessStatus(
+            name=name,
+            running=running,
+            ready=running and part.is_ready(),
+            pid=pid,
+            address=part.address if running else None,
+            memory_mb=processes.memory_mb(pid) if pid else 0,
+        )
+
+    def _part(self, name: str) -> Part:
+        if name in SERVICES:
+            return self._service(name)
+        if name in INFRA:
+            return self._kafka if name == "kafka" else self._postgres
+        raise StackError(f"{name} is none of {', '.join((*INFRA, *SERVICES))}")
+
+    def _service(self, name: str) -> Service:
+        return Service(name, self._context)
+
+    def _launch(self, name: str, part: Part) -> None:
+        process = part.launch()
+        with self._context.file.edit() as state:
+            state.processes[name] = process
+        processes.wait_until(part.is_ready, process, name=name, within=self.settings.start_within, log=self._context.log(name))
+
+    def _stop_all(self, names: Iterable[str]) -> None:
+        together(*(partial(self.stop, name) for name in names))
+
+    def _process(self, name: str) -> Running | None:
+        return self._context.state.processes.get(name)
+
+    def _forget(self, name: str) -> None:
+        with self._context.file.edit() as state:
+            state.processes.pop(name, None)
