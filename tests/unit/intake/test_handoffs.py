@@ -107,7 +107,7 @@ def test_an_answer_about_an_unknown_episode_waits(facts):
 
 def test_identity_is_shown_for_a_consented_purpose_and_the_disclosure_is_said(referral, facts, opened):
     ask = DiscloseIdentity(recipient="therapist:t-17", purpose="treatment")
-    decision = on_identity_requested(ask, opened(referral()), facts("s"))
+    decision = on_identity_requested(ask, opened(referral()), facts("s", actor="our-door"))
     assert said(decision) == ["DisclosureMade"]
     assert (decision.publish[0].recipient, decision.publish[0].consent_basis) == ("therapist:t-17", "treatment")
 
@@ -115,11 +115,16 @@ def test_identity_is_shown_for_a_consented_purpose_and_the_disclosure_is_said(re
 @pytest.mark.parametrize(("recipient", "purpose"), [("marketing", "treatment"), ("therapist", "payment")])
 def test_identity_is_not_shown_beyond_consent(referral, facts, opened, recipient, purpose):
     ask = DiscloseIdentity(recipient=recipient, purpose=purpose)
-    assert on_identity_requested(ask, opened(referral()), facts("s")) == Refused("not-consented")
+    assert on_identity_requested(ask, opened(referral()), facts("s", actor="our-door")) == Refused("not-consented")
 
 
 def test_identity_is_not_shown_after_the_basis_expired(referral, facts, opened):
     state = opened(referral(consent={"kind": "treatment", "expires": "2026-11-23"}))
     ask = DiscloseIdentity(recipient="matching", purpose="treatment")
-    tomorrow = facts("s", now=facts("s").now + timedelta(days=1))
+    tomorrow = facts("s", now=facts("s").now + timedelta(days=1), actor="our-door")
     assert on_identity_requested(ask, state, tomorrow) == Refused("not-consented")
+
+
+def test_identity_is_asked_for_at_our_doors_only(referral, facts, opened):
+    ask = DiscloseIdentity(recipient="matching", purpose="treatment")
+    assert on_identity_requested(ask, opened(referral()), facts("s", actor="door:guess")) == Refused("foreign-source")

@@ -1,6 +1,6 @@
 """When something happens to a referral, a handoff or a request for identity: facts in, decision out."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -29,6 +29,10 @@ class Context:
     came_by_door: Callable[[str | None], bool]
     clocks: Clocks
     desks: tuple[str, ...]
+
+    def after(self, effects: Sequence[Any]) -> "Context":
+        """Nothing that intake decides on is competed for."""
+        return self
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +100,8 @@ def on_handoff_overdue(timer: DueTimer, episode: Episode | None, facts: Facts[Co
 
 def on_identity_requested(command: DiscloseIdentity, episode: Episode | None, facts: Facts[Context]) -> Outcome[Episode]:
     """When somebody asks who the client is, consent decides, and what is shown is on the record before it is shown."""
+    if not facts.context.came_by_door(facts.cause.actor):
+        return Refused("foreign-source")
     if episode is None:
         return Early()
     custodian, today = episode.custody.custodian, facts.now.date()
