@@ -1,0 +1,46 @@
+"""Which topics are recorded, and the one command that is decided; nothing else."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import asyncpg
+import structlog
+
+from contracts.topics import INBOUND, OWNED
+from messaging import trouble
+from messaging.message import Record
+from messaging.metrics import Meters
+from messaging.routes import Kept, Routes, on
+from oversight import handlers, store
+from oversight.domain.entry import once
+from oversight.entries import by_place, entry_of
+
+TOPICS = (*INBOUND, *OWNED)
+ROUTES = Routes(Kept("readings", handlers.Readings, on(handlers.ReadRecord, handlers.on_read_record)))
+
+log = structlog.get_logger()
+
+
+class Recorder:
+    """Writes every record down once; the same (source, id) with other content is an alarm, and the first one stays."""
+
+    def __init__(self, pool: "asyncpg.Pool[Any]", key: bytes, meters: Meters) -> None:
+        self._pool, self._key, self._meters = pool, key, meters
+
+    async def take(self, records: Sequence[Record]) -> None:
+        """One statement for the batch; a record that the database refuses is kept by its place."""
+        await trouble.bisecting(records, self._write, self._refused)
+
+    async def _write(self, records: Sequence[Record]) -> None:
+        entries, others = once(entry_of(record, self._key) for record in records)
+        for place in [(o.topic, o.part, o.position) for o in others] + await store.write(self._pool, entries):
+            self._alarm(*place)
+        self._meters.handled.labels("recorded").inc(len(records))
+
+    async def _refused(self, record: Record, error: Exception) -> None:
+        log.error("record_kept_by_place", reason=type(error).__name__, topic=record.topic, offset=record.offset)
+        await store.write(self._pool, [by_place(record, self._key)])
+
+    def _alarm(self, topic: str, partition: int, offset: int) -> None:
+        self._meters.conflicts.inc()
+        log.error("same_id_other_content", topic=topic, partition=partition, offset=offset)

@@ -1,0 +1,1 @@
+"""Pure values of oversight: what is written down about one record."""
