@@ -85,14 +85,24 @@ class Directory:
 
     def after(self, effects: Iterable[TakePlace | FreePlace]) -> "Directory":
         """The directory once these places have been taken and freed."""
-        seats, levels = dict(self.seats), dict(self.levels)
+        changed: dict[str, Seats] = {}
         for effect in effects:
-            before = seats.get(effect.therapist, NO_SEATS)
-            now = seats[effect.therapist] = before.after(effect)
-            if listing := self.index.listings.get(effect.therapist):
-                i, capacity = self.index.position[effect.therapist], listing.capacity
-                _move(levels, i, _load(before, capacity), _load(now, capacity))
-        return replace(self, seats=seats, levels=levels)
+            before = changed.get(effect.therapist) or self.seats.get(effect.therapist, NO_SEATS)
+            changed[effect.therapist] = before.after(effect)
+        return self.with_seats(changed)
+
+    def with_seats(self, changed: Mapping[str, Seats]) -> "Directory":
+        """The directory with these therapists' seats."""
+        levels = dict(self.levels)
+        for therapist_id, seats in changed.items():
+            if listing := self.index.listings.get(therapist_id):
+                before = _load(self.seats.get(therapist_id, NO_SEATS), listing.capacity)
+                _move(levels, self.index.position[therapist_id], before, _load(seats, listing.capacity))
+        return replace(self, seats={**self.seats, **changed}, levels=levels)
+
+    def with_listings(self, changed: Mapping[str, Listing]) -> "Directory":
+        """The directory with these listings; places that are held stay held."""
+        return Directory.of(Index({**self.index.listings, **changed}), self.seats, self.terms)
 
     def place(self, need: Need, therapist_id: str, episode: str) -> TakePlace | None:
         """The place this therapist can hold for the client now, if they still qualify and have one."""

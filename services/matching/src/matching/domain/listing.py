@@ -68,10 +68,10 @@ class Listing:
         }  # fmt: skip
         return [(kind, value) for kind, values in listed.items() for value in values]
 
-    def opens_more_than(self, before: "Listing | None") -> bool:
-        """Whether somebody who waits may find a place here that was not offered before."""
-        if not self.accepting or not self.capacity:
-            return False
-        if before is None or not before.accepting or self.capacity > before.capacity:
-            return True
-        return not set(self.codes()) <= set(before.codes())
+    def opens(self, before: "Listing | None") -> int:
+        """How many places may be open here now that were not offered before, to anybody or to some."""
+        if not self.accepting:
+            return 0
+        if before is None or not before.accepting or not set(self.codes()) <= set(before.codes()):
+            return self.capacity
+        return max(0, self.capacity - before.capacity)

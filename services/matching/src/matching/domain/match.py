@@ -8,10 +8,10 @@ from matching.domain.listing import Need
 from matching.domain.places import TakePlace
 from messaging.handoff import Custody
 
-DESK = "matching"
+DESK, FOLLOWUP = "matching", "followup"
 ANY = "any"
 
-Stage = Literal["shortlisted", "offered", "accepted", "handed-over", "waiting", "stood-down"]
+Stage = Literal["begun", "shortlisted", "offered", "accepted", "handed-over", "waiting", "stood-down"]
 Ending = Literal["declined", "expired", "superseded"]
 NoChoice = Literal["not-on-shortlist", "already-chosen", "no-shortlist", "stood-down"]
 NoAnswer = Literal["not-offered", "expired", "already-answered", "stood-down"]
@@ -67,7 +67,7 @@ class Match:
     need: Need
     consent_basis: str
     custody: Custody
-    stage: Stage = "waiting"
+    stage: Stage = "begun"
     shortlist: tuple[Candidate, ...] = ()
     offer: Offer | None = None
     declined_by: tuple[str, ...] = ()
@@ -78,6 +78,11 @@ class Match:
     def passed(self) -> tuple[str, ...]:
         """Therapists who are not asked now."""
         return self.declined_by + self.silent
+
+    @property
+    def therapist(self) -> str | None:
+        """Who holds a seat for the client."""
+        return self.offer.therapist_id if self.offer else None
 
     def remaining(self) -> list[str]:
         """Those on the shortlist the client saw who can still be asked, in the order of asking."""
@@ -96,10 +101,6 @@ class Match:
         """The match is put to a therapist."""
         return replace(self, stage="offered", offer=Offer(offer_id, place.therapist, place.seat, deadline))
 
-    def accepting(self, custody: Custody) -> "Match":
-        """The therapist takes the client, who is handed on."""
-        return replace(self, stage="accepted", custody=custody)
-
     def giving_back(self, ending: Ending) -> "Match":
         """The offer ends and its seat is held no longer."""
         if self.offer is None:
@@ -115,11 +116,15 @@ class Match:
         """Nobody is left to ask now."""
         return replace(self, stage="waiting", shortlist=(), silent=())
 
+    def standing_down(self) -> "Match":
+        """The episode is somebody else's again; answers to what was handed on count no more."""
+        return replace(self, stage="stood-down", shortlist=(), custody=self.custody.declining())
+
     def why_no_choice(self, therapist_id: str) -> NoChoice | None:
         """Why the client cannot choose this therapist now, or None."""
         if self.stage == "stood-down":
             return "stood-down"
-        if self.stage == "waiting":
+        if self.stage in ("begun", "waiting"):
             return "no-shortlist"
         if self.stage != "shortlisted":
             return "already-chosen"
