@@ -42,8 +42,8 @@ faults: setup    ## tests that kill, cut and freeze
 	@$(bin)/pytest tests/faults $(ARGS)
 
 docs: setup      ## generate docs/events.md and the JSON Schemas from the contracts
-	@./rapport docs
+	@$(bin)/python -P -m contracts docs
 
-lock: setup      ## choose newer versions: write requirements.lock again
-	@.rapport/tools/bin/uv lock -q --upgrade
+lock: setup      ## write requirements.lock again; ARGS=--upgrade for newer versions
+	@.rapport/tools/bin/uv lock -q $(ARGS)
 	@.rapport/tools/bin/uv export -q --all-groups --no-emit-workspace --no-header --no-annotate --output-file requirements.lock

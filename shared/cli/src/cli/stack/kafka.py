@@ -3,7 +3,6 @@
 import asyncio
 import base64
 import signal
-import subprocess
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from cli.stack.context import Context
 from cli.stack.errors import with_last_lines
 from cli.stack.kafka_jars import jars, java
 from cli.stack.paths import DEPLOY
-from cli.stack.processes import Running, spawn
+from cli.stack.processes import Running, run, spawn
 
 # A broker of a few hours never earns back what the second compiler costs at start: a third of its CPU on two cores.
 _JVM = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto", "-Djava.awt.headless=true")
@@ -68,10 +67,8 @@ class Kafka:
     def _format(self, command: list[str], properties: Path) -> None:
         cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         log = self.context.log("kafka")
-        log.parent.mkdir(parents=True, exist_ok=True)
         words = ["kafka.tools.StorageTool", "format", "--ignore-formatted", f"--cluster-id={cluster}", "-c", str(properties)]
-        with log.open("ab") as out:
-            result = subprocess.run([*command, *words], stdin=subprocess.DEVNULL, stdout=out, stderr=out, check=False)
+        result = run([*command, *words], cwd=self._folder, log=log)
         if result.returncode != 0:
             raise with_last_lines("Kafka could not format its folder", log)
 

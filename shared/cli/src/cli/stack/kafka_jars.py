@@ -4,13 +4,13 @@ import hashlib
 import os
 import re
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 from cli.stack.errors import StackError
 from cli.stack.paths import CHECKOUT, DEPLOY, cache_folder, home_is_writable
+from cli.stack.processes import run
 
 POM = DEPLOY / "local" / "kafka" / "pom.xml"
 _OTHERWISE = "or set RAPPORT_KAFKA_BOOTSTRAP to a broker that runs already"
@@ -35,9 +35,9 @@ def _resolve(folder: Path) -> None:
     repository = [] if home_is_writable() else [f"-Dmaven.repo.local={cache_folder() / 'maven'}"]
     command = [maven, "-q", "-B", *repository, "-f", str(POM), "dependency:copy-dependencies"]
     command += ["-DincludeScope=runtime", f"-DoutputDirectory={folder}"]
-    result = subprocess.run(command, cwd=CHECKOUT, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    result = run(command, cwd=CHECKOUT)
     if result.returncode != 0:
-        raise StackError(f"Maven could not fetch Kafka:\n{(result.stdout + result.stderr)[-2000:]}")
+        raise StackError(f"Maven could not fetch Kafka:\n{result.stdout[-2000:]}")
 
 
 def _put(fresh: Path, target: Path) -> None:
@@ -60,6 +60,6 @@ def java() -> str:
 
 
 def _version(command: str) -> int:
-    text = subprocess.run([command, "-version"], capture_output=True, text=True, check=False).stderr
+    text = run([command, "-version"], cwd=CHECKOUT).stdout
     match = re.search(r'version "(\d+)', text)
     return int(match.group(1)) if match else 0

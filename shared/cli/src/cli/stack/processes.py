@@ -4,8 +4,10 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 import psutil  # type: ignore[import-untyped]
 from pydantic import BaseModel
@@ -26,14 +28,34 @@ def spawn(
     argv: Sequence[str], *, log: Path, cwd: Path, env: Mapping[str, str] | None = None, user: int | None = None
 ) -> Running:
     """Start it in a session of its own, so that neither Ctrl-C nor the end of this command reaches it."""
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("ab") as out:
-        child = subprocess.Popen(
+    with _appending(log) as out:
+        child = subprocess.Popen(  # noqa: S603
             argv, stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd=cwd, env=env, start_new_session=True,
             user=user, group=user, extra_groups=None if user is None else [],
         )  # fmt: skip
     _children[child.pid] = child
     return Running(pid=child.pid, started=_start_time(child.pid) or time.time())
+
+
+def run(
+    argv: Sequence[str], *, cwd: Path, log: Path | None = None, env: Mapping[str, str] | None = None, user: int | None = None
+) -> "subprocess.CompletedProcess[str]":
+    """Run it to its end, without input; what it says is in `stdout`, or goes to the log when there is one."""
+    with _appending(log) as out:
+        return subprocess.run(  # noqa: S603
+            argv, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, text=True, cwd=cwd, env=env, check=False,
+            user=user, group=user, extra_groups=None if user is None else [],
+        )  # fmt: skip
+
+
+@contextmanager
+def _appending(log: Path | None) -> Iterator[IO[bytes] | int]:
+    if log is None:
+        yield subprocess.PIPE
+        return
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") as out:
+        yield out
 
 
 def alive(process: Running | None) -> bool:
@@ -88,6 +110,20 @@ def _gone(process: Running, within: float) -> bool:
             return False
         time.sleep(0.02)
     return True
+
+
+def wait_until_left(folder: Path, *, within: float) -> None:
+    """Wait until no process has this working directory, as the children of a killed server have for a moment."""
+    deadline = time.monotonic() + within
+    while any(_working_directory(each) == str(folder) for each in psutil.process_iter()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+
+
+def _working_directory(process: psutil.Process) -> str | None:
+    try:
+        return str(process.cwd())
+    except psutil.Error:
+        return None
 
 
 def memory_mb(pid: int) -> int:

@@ -3,7 +3,6 @@
 import http.client
 import os
 import signal
-import subprocess
 import sys
 from dataclasses import dataclass
 
@@ -11,7 +10,7 @@ from cli.stack.context import Context
 from cli.stack.errors import with_last_lines
 from cli.stack.kafka import Kafka
 from cli.stack.postgres import Postgres
-from cli.stack.processes import Running, spawn
+from cli.stack.processes import Running, run, spawn
 
 
 @dataclass(frozen=True)
@@ -31,13 +30,8 @@ class Service:
     def migrate(self) -> None:
         """Run its migrations to the end, with the owner's DSN, which the running service never sees."""
         log = self.context.log(self.name)
-        log.parent.mkdir(parents=True, exist_ok=True)
         env = self._env() | {f"{self.name.upper()}_OWNER_DSN": Postgres(self.context).dsn(self.name, "owner")}
-        with log.open("ab") as out:
-            result = subprocess.run(
-                self._command("migrate"), env=env, cwd=self.context.home, stdin=subprocess.DEVNULL, stdout=out, stderr=out,
-                check=False,
-            )  # fmt: skip
+        result = run(self._command("migrate"), cwd=self.context.home, log=log, env=env)
         if result.returncode != 0:
             raise with_last_lines(f"{self.name} could not migrate its database", log)
 
