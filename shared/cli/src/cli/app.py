@@ -5,7 +5,7 @@ import sys
 import typer
 from rich.console import Console
 
-from cli.commands import down, logs, status, up
+from cli.commands import demo, down, logs, status, up
 from cli.stack.errors import StackError
 
 app = typer.Typer(
@@ -17,6 +17,7 @@ app.command("up")(up.up)
 app.command("down")(down.down)
 app.command("status")(status.status)
 app.command("logs")(logs.logs)
+app.command("demo")(demo.demo)
 
 
 def main() -> None:

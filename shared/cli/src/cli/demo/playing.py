@@ -1,0 +1,68 @@
+"""Runs the simulator on a broker: reads what the services publish, sends what people answer, tells an observer of it all."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from time import monotonic
+from types import TracebackType
+from typing import Any, Self
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+
+from cli.demo.simulator import Simulator
+from contracts.topics import FOLLOWUP, INTAKE, MATCHING, PARTITIONS
+
+TOPICS = (INTAKE, MATCHING, FOLLOWUP)
+Observer = Callable[[Any], None]
+
+
+class Playground:
+    """An async context in which everybody answers; `quiet_for` says how long nothing was heard."""
+
+    def __init__(self, bootstrap: str, simulator: Simulator, observe: Observer) -> None:
+        self._bootstrap, self._simulator, self._observe = bootstrap, simulator, observe
+        self._heard_at = monotonic()
+
+    async def __aenter__(self) -> Self:
+        self.producer = AIOKafkaProducer(
+            bootstrap_servers=self._bootstrap, acks="all", linger_ms=5, enable_idempotence=True, max_batch_size=256 * 1024
+        )
+        self._consumer = AIOKafkaConsumer(
+            bootstrap_servers=self._bootstrap, auto_offset_reset="earliest", fetch_max_wait_ms=100
+        )
+        await self.producer.start()
+        await self._consumer.start()
+        self._consumer.assign([TopicPartition(topic, n) for topic in TOPICS for n in range(PARTITIONS)])
+        self._task = asyncio.create_task(self._play())
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, _: object, __: TracebackType | None) -> None:
+        self._task.cancel()
+        with suppress(asyncio.CancelledError):
+            await self._task
+        await self._consumer.stop()
+        await self.producer.stop()
+
+    def quiet_for(self) -> float:
+        """Seconds since the last event was read."""
+        if self._task.done():
+            self._task.result()
+        return monotonic() - self._heard_at
+
+    async def from_now_on(self) -> None:
+        """Passes over everything that was said before."""
+        await self._consumer.seek_to_end()
+
+    async def _play(self) -> None:
+        while True:
+            batches = await self._consumer.getmany(timeout_ms=200, max_records=2000)
+            records = [record for batch in batches.values() for record in batch]
+            if records:
+                self._heard_at = monotonic()
+                await self._answer(records)
+
+    async def _answer(self, records: Sequence[Any]) -> None:
+        for record in records:
+            self._observe(record)
+            for reply in self._simulator.react(record.headers, record.value):
+                await self.producer.send(**reply.record())
