@@ -36,7 +36,7 @@ arch: setup      ## import-linter: who may know whom
 	@$(bin)/lint-imports
 
 bench: setup     ## speed; writes bench/results/latest.json
-	@./rapport bench $(ARGS)
+	@$(bin)/python -m bench.journeys $(ARGS)
 
 faults: setup    ## tests that kill, cut and freeze
 	@$(bin)/pytest tests/faults $(ARGS)

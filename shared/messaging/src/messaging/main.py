@@ -4,6 +4,8 @@ import argparse
 import gc
 from importlib import import_module
 
+from pydantic import ValidationError
+
 from messaging.settings import KitSettings
 
 ROLES = ("serve", "consume", "relay", "timers")
@@ -17,13 +19,22 @@ def main(name: str) -> None:
     parser = argparse.ArgumentParser(prog=f"python -m {name}", description=f"The {name} service of Rapport.")
     parser.add_argument("command", choices=["run", *ROLES, "migrate"], help="run = all roles in one process")
     command = parser.parse_args().command
-    settings: KitSettings = import_module(f"{name}.settings").Settings()
+    settings = _settings(name, parser)
     if command != "migrate":
         _run(name, settings, ROLES if command == "run" else (command,))
     elif settings.owner_dsn is None:
         parser.exit(2, f"set {name.upper()}_OWNER_DSN to the DSN of the owner role\n")
     else:
         import_module("messaging.migrate").migrate(settings.owner_dsn.get_secret_value(), name)
+
+
+def _settings(name: str, parser: argparse.ArgumentParser) -> KitSettings:
+    try:
+        settings: KitSettings = import_module(f"{name}.settings").Settings()
+        return settings
+    except ValidationError as error:
+        wrong = [f"{name.upper()}_{'_'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors()]
+        parser.exit(2, "these settings are missing or wrong:\n  " + "\n  ".join(wrong) + "\n")
 
 
 def _run(name: str, settings: KitSettings, roles: tuple[str, ...]) -> None:

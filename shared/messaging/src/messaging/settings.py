@@ -1,12 +1,17 @@
 """What every service is told from outside; each service adds its own and sets its prefix."""
 
 from datetime import timedelta
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import Field, SecretStr
+from pydantic import BeforeValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-Seconds = Annotated[timedelta, Field(gt=timedelta(0), description="seconds, or ISO 8601 duration")]
+
+def _plain_seconds(value: Any) -> Any:
+    return float(value) if isinstance(value, str) and value.replace(".", "", 1).isdigit() else value
+
+
+Seconds = Annotated[timedelta, BeforeValidator(_plain_seconds), Field(gt=timedelta(0), description="seconds, or ISO 8601")]
 
 
 class KitSettings(BaseSettings):

@@ -1,0 +1,1 @@
+"""Benchmarks; figures are written to bench/results and never asserted in tests."""

@@ -1,0 +1,25 @@
+"""CPU seconds of whole process trees, from the operating system's own accounting."""
+
+import os
+from pathlib import Path
+
+_TICK = os.sysconf("SC_CLK_TCK")
+
+
+def _stat(pid: int) -> tuple[int, float] | None:
+    """(parent, own CPU seconds with those of children that ended), or None when the process is gone."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return int(fields[1]), sum(int(value) for value in fields[11:15]) / _TICK
+
+
+def cpu_seconds(root: int) -> float:
+    """Of a process and all its living descendants."""
+    stats = {int(p.name): s for p in Path("/proc").iterdir() if p.name.isdigit() and (s := _stat(int(p.name)))}
+    family, grown = {root}, True
+    while grown:
+        more = {pid for pid, (parent, _) in stats.items() if parent in family} - family
+        family, grown = family | more, bool(more)
+    return sum(stats[pid][1] for pid in family if pid in stats)
