@@ -1,15 +1,17 @@
 """What oversight keeps of a Kafka record: our own events whole, of inbound records only what they were and a keyed digest."""
 
 import hmac
-import json
 import re
 
+from pydantic_core import to_json
+
 from contracts.catalog import TYPES
-from contracts.envelope import EnvelopeError, read_record
+from contracts.envelope import HEADERS, EnvelopeError, read_record
 from contracts.topics import OWNED, REFERRALS
 from messaging.message import Record
 from oversight.domain.entry import Entry
 
+_NAMES = {**HEADERS, "traceparent": "traceparent"}
 _EPISODE = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
@@ -26,16 +28,15 @@ def by_place(record: Record, key: bytes) -> Entry:
 def _of_our_own(record: Record, key: bytes) -> Entry:
     """Read without checking the envelope: only our relay writes there, and every microsecond is spent per event."""
     try:
-        texts = {_name(name): raw.decode() for name, raw in record.headers if raw is not None}
+        texts = {_NAMES[name]: raw.decode() for name, raw in record.headers if raw is not None and name in _NAMES}
         source, event_id, event_type = texts["source"], texts["id"], texts["type"]
     except (KeyError, UnicodeDecodeError):
         return by_place(record, key)
     if record.value is None or source != OWNED[record.topic]:
         return by_place(record, key)
-    texts.pop("content-type", None)
     return Entry(
         source, event_id, event_type, *_place(record, key), texts.get("subject"), texts.get("sequence"), texts.get("time"),
-        json.dumps(texts), record.value,
+        to_json(texts).decode(), record.value,
     )  # fmt: skip
 
 
@@ -51,7 +52,3 @@ def _of_an_inbound_one(record: Record, key: bytes) -> Entry:
 
 def _place(record: Record, key: bytes) -> tuple[str, int, int, bytes]:
     return record.topic, record.partition, record.offset, hmac.digest(key, record.value or b"", "sha256")
-
-
-def _name(header: str) -> str:
-    return header.removeprefix("ce_")

@@ -2,15 +2,11 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from operator import attrgetter
 from typing import Any
 
 import asyncpg
 
 from oversight.domain.entry import Entry
-
-_COLUMNS = ("source", "id", "type", "topic", "part", "position", "digest", "subject", "sequence", "time", "attributes", "data")
-_values = attrgetter(*_COLUMNS)
 
 # One row per event, whole batches at once; what was recorded before stays as it was.
 RECORD = """
@@ -49,7 +45,7 @@ STANDING = """
 
 async def write(pool: "asyncpg.Pool[Any]", entries: Sequence[Entry]) -> list[tuple[str, int, int]]:
     """Records a batch, and returns the places of entries that are on record with other content."""
-    status = await pool.execute(RECORD, *map(list, zip(*map(_values, entries), strict=True)))
+    status = await pool.execute(RECORD, *map(list, zip(*entries, strict=True)))
     if int(status.rpartition(" ")[2]) == len(entries):
         return []
     columns = zip(*((e.source, e.id, e.digest, e.topic, e.part, e.position) for e in entries), strict=True)

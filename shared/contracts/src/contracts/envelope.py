@@ -51,7 +51,7 @@ class Envelope:
 
 
 _ATTRIBUTES = tuple(f.name for f in fields(Envelope))
-_HEADERS = {f"ce_{name}": name for name in ("specversion", *_ATTRIBUTES)}
+HEADERS = {f"ce_{name}": name for name in ("specversion", *_ATTRIBUTES)}
 _TEXTS = tuple(name for name in _ATTRIBUTES if name not in ("time", "recordedtime", "sequence"))
 
 
@@ -88,7 +88,7 @@ def read_record(headers: Iterable[tuple[str, bytes | None]], value: bytes | None
         return read_structured(value)
     if value is None:
         raise EnvelopeError("value", "is null; a CloudEvent with JSON data is expected")
-    texts = {_HEADERS[header]: _utf8(header, raw) for header, raw in found.items() if header in _HEADERS}
+    texts = {HEADERS[header]: _utf8(header, raw) for header, raw in found.items() if header in HEADERS}
     if "traceparent" in found:
         texts["traceparent"] = _utf8("traceparent", found["traceparent"])
     return parse_attributes(texts), value

@@ -1,11 +1,10 @@
 """One entry of the record, and what makes two of them the same event."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One row to be: texts as they will be stored, `attributes` and `data` only for events of our own."""
 
     source: str
