@@ -30,7 +30,7 @@ def on_handoff_offered(event: intake.HandoffOffered, match: Match | None, facts:
     if event.receiver != DESK or event.kind != "matching" or (match and match.handoff_id == event.handoff_id):
         return Decision()
     answer = matching.HandoffAnswered(handoff_id=event.handoff_id, arbiter=event.arbiter, answer="accepted", by=DESK)
-    before = _withdrawn(match, facts) if match else Decision[Match]()
+    before: Decision[Match] = _withdrawn(match, facts) if match else Decision()
     closed = before.state.custody.closed if before.state else ()
     need = _NEED.validate_python(event.need.model_dump())
     begun = Match(event.handoff_id, need, event.consent_basis, Custody(DESK, closed=(*closed, event.handoff_id)))
@@ -64,7 +64,7 @@ def on_offer_answered(event: clinical.OfferAnswered, match: Match | None, facts:
     if event.answer == "declined":
         said = matching.MatchDeclined(**_offer(match), reason=event.reason or "unspecified")
         return _fallen_through(match, "declined", said, facts)
-    accepted = Decision[Match](publish=[matching.MatchAccepted(**_offer(match))], cancel=[OFFER_EXPIRES])
+    accepted: Decision[Match] = Decision(publish=[matching.MatchAccepted(**_offer(match))], cancel=[OFFER_EXPIRES])
     return _all(accepted, _handed_on(replace(match, stage="accepted"), facts))
 
 
@@ -151,7 +151,7 @@ def _held(match: Match, place: TakePlace, facts: Facts[Directory]) -> Decision[M
 
 def _fallen_through(match: Match, ending: Ending, said: Event, facts: Facts[Directory]) -> Decision[Match]:
     freed = _freed(match, ending, facts)
-    ended = Decision[Match](publish=[said], cancel=[OFFER_EXPIRES])
+    ended: Decision[Match] = Decision(publish=[said], cancel=[OFFER_EXPIRES])
     return _all(ended, freed, _offered(freed.state or match, _after(freed, facts)))
 
 

@@ -2,7 +2,7 @@
 
 from messaging.migrate import run_sql
 
-revision = "matching-0001"
+revision = "matching_0001"
 down_revision = None
 
 
