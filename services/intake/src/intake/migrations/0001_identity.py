@@ -2,7 +2,7 @@
 
 from messaging.migrate import run_sql
 
-revision = "intake-0001"
+revision = "intake_0001"
 down_revision = None
 
 
