@@ -1,6 +1,7 @@
 """Refers clients through the three public doors, as integrators would: at least once, with the same id said again."""
 
 import asyncio
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -26,9 +27,9 @@ class NotAcknowledgedError(RuntimeError):
 class Referrer:
     """Sends referrals; every method returns the (source, id) under which the referral was acknowledged."""
 
-    def __init__(self, producer: AIOKafkaProducer, intake_url: str) -> None:
-        self._producer = producer
-        self._http = httpx.AsyncClient(base_url=intake_url, timeout=30)
+    def __init__(self, producer: AIOKafkaProducer, intake_url: Callable[[], str]) -> None:
+        self._producer, self._intake_url = producer, intake_url
+        self._http = httpx.AsyncClient(timeout=30)
 
     async def refer(self, person: Person) -> Sent:
         """Through the door the person takes."""
@@ -52,7 +53,7 @@ class Referrer:
         """2xx and 4xx are answers; no answer or 5xx is asked again with the same key."""
         for pause in _PAUSES:
             try:
-                answer = await self._http.post(path, json=body, headers={"Idempotency-Key": key})
+                answer = await self._http.post(self._intake_url() + path, json=body, headers={"Idempotency-Key": key})
                 if answer.status_code < httpx.codes.INTERNAL_SERVER_ERROR:
                     return f"/rapport/intake/{door}", key
             except httpx.TransportError:

@@ -64,7 +64,7 @@ class Demo:
         simulator = Simulator(parts, sessions=True)
         async with Playground(self.stack.kafka_bootstrap, simulator, progress.record.observe) as playground:
             await self._list_therapists(playground)
-            referrer = Referrer(playground.producer, self.stack.http_url("intake"))
+            referrer = Referrer(playground.producer, lambda: self.stack.http_url("intake"))
             killing = asyncio.create_task(self._kill(progress))
             await self._refer(people, referrer, progress)
             if self.fhir:
