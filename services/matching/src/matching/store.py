@@ -43,7 +43,8 @@ class Store:
     async def load(self, connection: Any, messages: Sequence[Any]) -> Directory:
         """The directory of this batch."""
         versions, counters = zip(*self._known.values(), strict=True) if self._known else ((), ())
-        self._take(await connection.fetch(CHANGED, list(self._known), versions, counters))
+        if changed := await connection.fetch(CHANGED, list(self._known), versions, counters):
+            self._take(changed)
         return self._directory
 
     def _take(self, rows: Sequence[Any]) -> None:
