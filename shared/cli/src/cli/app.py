@@ -5,7 +5,7 @@ import sys
 import typer
 from rich.console import Console
 
-from cli.commands import demo, down, logs, status, up
+from cli.commands import custody, demo, down, journey, logs, publish, status, tail, up, validate, watch
 from cli.stack.errors import StackError
 
 app = typer.Typer(
@@ -18,6 +18,12 @@ app.command("down")(down.down)
 app.command("status")(status.status)
 app.command("logs")(logs.logs)
 app.command("demo")(demo.demo)
+app.command("validate")(validate.validate)
+app.command("publish")(publish.publish)
+app.command("tail")(tail.tail)
+app.command("journey")(journey.journey)
+app.command("watch")(watch.watch)
+app.add_typer(custody.app, name="custody")
 
 
 def main() -> None:

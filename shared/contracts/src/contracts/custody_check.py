@@ -14,6 +14,8 @@ from contracts import followup, handoff, matching
 from contracts.custody import Chain, History, Recorded, custody_of
 from contracts.intake import EpisodeOpened, ReferralAccepted
 
+# A timer that waits until answers given in time have been read fires a little after it is due.
+FIRES_WITHIN = timedelta(seconds=5)
 NEVER_EXCUSED = frozenset({"two", "accepted-after-close"})
 _NEED_AN_EPISODE = (
     ReferralAccepted, handoff.HandoffOffered, handoff.HandoffAccepted, matching.ShortlistProposed, matching.MatchOffered,
@@ -30,6 +32,10 @@ class Finding:
     text: str
     handoff_id: str | None = None
     pending: bool = False
+
+    def __str__(self) -> str:
+        handoff_id = f" (handoff {self.handoff_id})" if self.handoff_id else ""
+        return f"episode {self.episode}: {self.code}: {self.text}{handoff_id}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +133,7 @@ def _unanswered(history: History, as_of: datetime) -> Iterator[_Flaw]:
     replaced_at = {event.previous: envelope.time for envelope, event in offers if event.previous}
     for _, offer in offers:
         in_time = replaced_at.get(offer.handoff_id, offer.deadline) < offer.deadline
-        if offer.handoff_id not in closed and not in_time and offer.deadline < as_of:
+        if offer.handoff_id not in closed and not in_time and offer.deadline + FIRES_WITHIN < as_of:
             text = f"{offer.receiver} did not answer {offer.giver} by {offer.deadline:%Y-%m-%dT%H:%M:%SZ}, and nobody escalated"
             yield _Flaw("never-escalated", text, offer.deadline, offer.handoff_id)
 

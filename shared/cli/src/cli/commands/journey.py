@@ -1,0 +1,78 @@
+"""`rapport journey`."""
+
+import getpass
+import json
+from typing import Annotated, Any
+
+import httpx
+import typer
+from rich.table import Table
+
+from cli.commands.options import Home, console
+from cli.commands.where import oversight_at
+from cli.events.history import recorded_of
+from cli.stack.errors import StackError
+from contracts.custody import Recorded, custody_of
+
+_TOLD = ("giver", "receiver", "answer", "by", "therapist_id", "seat", "reason", "escalated_to", "attended", "reader")
+
+
+def journey(
+    episode: Annotated[str, typer.Argument(help="The episode's id.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Structured CloudEvents, with the custodian from there on.")] = False,
+    home: Home = None,
+) -> None:
+    """One client's timeline across services, with the custodian at each moment. Reading it is itself recorded.
+
+    [bold]Examples[/bold]
+
+        rapport journey 0b7c4f0e-9a57-5a53-8a0e-2c6f4d1f7a90
+
+        rapport journey 0b7c4f0e-9a57-5a53-8a0e-2c6f4d1f7a90 --json
+    """
+    members = _read(f"{oversight_at(home)}/v1/episodes/{episode}/events")
+    recorded = [pair for one in members if (pair := recorded_of(one))]
+    held = custodians(recorded)
+    if as_json:
+        typer.echo(json.dumps([{**one, "custodian": held.get(one["id"])} for one in members], indent=2, ensure_ascii=False))
+    else:
+        console.print(_table(episode, recorded, held))
+
+
+def custodians(recorded: list[Recorded]) -> dict[str, str | None]:
+    """Who is accountable from each event on, in the order in which they were recorded."""
+    begins = {tenure.event_id: tenure.custodian for tenure in custody_of(recorded).tenures}
+    held: dict[str, str | None] = {}
+    now: str | None = None
+    for envelope, _ in recorded:
+        now = begins.get(envelope.id, now)
+        held[envelope.id] = now
+    return held
+
+
+def _read(url: str) -> list[dict[str, Any]]:
+    try:
+        answer = httpx.get(url, headers={"X-Actor": f"cli:{getpass.getuser()}"}, timeout=10)
+    except httpx.HTTPError:
+        raise StackError(f"oversight does not answer at {url}: rapport status, or set RAPPORT_OVERSIGHT_URL") from None
+    if answer.status_code == httpx.codes.NOT_FOUND:
+        raise StackError("nothing is recorded about this episode")
+    if answer.is_error:
+        raise StackError(f"oversight answered {answer.status_code}: {answer.text[:300]}")
+    members: list[dict[str, Any]] = answer.json()
+    return members
+
+
+def _table(episode: str, recorded: list[Recorded], held: dict[str, str | None]) -> Table:
+    table = Table("time", "service", "event", "what", "custodian", title=f"episode {episode}", title_justify="left", box=None)
+    for envelope, event in recorded:
+        service = envelope.source.rpartition("/")[2]
+        at = envelope.time.isoformat(sep=" ", timespec="milliseconds")[:23]
+        what = _what(event.model_dump(exclude_none=True))
+        table.add_row(at, service, type(event).__name__, what, held[envelope.id] or "nobody")
+    return table
+
+
+def _what(data: dict[str, Any]) -> str:
+    """The few codes that tell one event of a kind from another."""
+    return " ".join(f"{name}={data[name]}" for name in _TOLD if name in data)
