@@ -17,6 +17,13 @@ from cli.stack.processes import Running, run, spawn
 
 # A broker of a few hours never earns back what the second compiler costs at start: a third of its CPU on two cores.
 _JVM = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto", "-Djava.awt.headless=true")
+_LOGGING = {
+    "defaultLogLevel": "warn",
+    "log.kafka.server.BrokerServer": "info",
+    "showDateTime": "true",
+    "dateTimeFormat": "yyyy-MM-dd HH:mm:ss.SSS",
+    "showThreadName": "false",
+}
 _API_VERSIONS_REQUEST = b"\x00\x00\x00\x0a" + b"\x00\x12\x00\x00\x00\x00\x00\x01\xff\xff"
 
 
@@ -39,7 +46,7 @@ class Kafka:
     def launch(self) -> Running:
         """Format the folder when it is new, then start the broker."""
         heap = self.context.settings.kafka_heap
-        command = [java(), *_JVM, f"-Xms{heap}", f"-Xmx{heap}", "-cp", f"{jars(self.context.say)}/*"]
+        command = [java(), *_JVM, *_logging(), f"-Xms{heap}", f"-Xmx{heap}", "-cp", f"{jars(self.context.say)}/*"]
         self._folder.mkdir(parents=True, exist_ok=True)
         properties = self._write_properties()
         if not (self._folder / "data" / "meta.properties").exists():
@@ -71,6 +78,10 @@ class Kafka:
         result = run([*command, *words], cwd=self._folder, log=log)
         if result.returncode != 0:
             raise with_last_lines("Kafka could not format its folder", log)
+
+
+def _logging() -> list[str]:
+    return [f"-Dorg.slf4j.simpleLogger.{name}={value}" for name, value in _LOGGING.items()]
 
 
 async def _answers(bootstrap: str) -> bool:

@@ -50,11 +50,10 @@ class Stack:
         """Start what does not run, in parallel where that is possible, and return when all of it is ready."""
         with locked(self.home / "up.lock"):
             before = [self.address(name) for name in INFRA]
-            together(*(partial(self.start, name) for name in INFRA))
+            together(partial(self.start, "kafka"), partial(self._start_postgres, migrate=not infra_only))
             if [self.address(name) for name in INFRA] != before:
                 self._stop_all(SERVICES)
             if not infra_only:
-                together(*(self._service(name).migrate for name in SERVICES if self.pid(name) is None))
                 together(*(partial(self.start, name) for name in SERVICES))
 
     def down(self) -> None:
@@ -162,6 +161,11 @@ class Stack:
         with self._context.file.edit() as state:
             state.processes[name] = process
         processes.wait_until(part.is_ready, process, name=name, within=self.settings.start_within, log=self._context.log(name))
+
+    def _start_postgres(self, *, migrate: bool) -> None:
+        self.start("postgres")
+        if migrate:
+            together(*(self._service(name).migrate for name in SERVICES if self.pid(name) is None))
 
     def _stop_all(self, names: Iterable[str]) -> None:
         together(*(partial(self.stop, name) for name in names))
