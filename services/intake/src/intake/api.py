@@ -56,7 +56,7 @@ def add_api(app: FastAPI, doors: Doors) -> None:
 
     @app.get("/v1/clients/{episode}/identity")
     async def show_identity(episode: str, purpose: str, x_actor: Actor, response: Response) -> dict[str, Any]:
-        answer = await doors.ask(DiscloseIdentity(recipient=x_actor, purpose=purpose), episode)
+        answer = await doors.ask(_disclosure(x_actor, purpose), episode)
         if answer.outcome == "refused":
             raise ProblemError(403, "the client did not consent to this", reason=answer.reason)
         answered(answer)
@@ -76,6 +76,15 @@ async def _read(request: Request, shape: type[T]) -> T:
         return shape.model_validate(body)
     except ValidationError as error:
         raise ProblemError(422, "the request does not hold its schema", problems_of(error)) from None
+
+
+def _disclosure(actor: str, purpose: str) -> DiscloseIdentity:
+    try:
+        return DiscloseIdentity(recipient=actor, purpose=purpose)
+    except ValidationError as error:
+        names = {"/recipient": "X-Actor", "/purpose": "purpose"}
+        wrong = [problem.model_copy(update={"path": names[problem.path]}) for problem in problems_of(error)]
+    raise ProblemError(422, "the request does not hold its schema", wrong)
 
 
 def _taken(answer: Answer) -> dict[str, Any]:

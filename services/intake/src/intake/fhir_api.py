@@ -40,6 +40,8 @@ def add_fhir_api(app: FastAPI, doors: Doors) -> None:
     @_outcomes
     async def bundle(request: Request) -> Response:
         submission, body = await begin(request)
+        if isinstance(body, dict) and body.get("type") == "message":
+            return await _message(submission, body)
         document = bundles.transaction(body, "transaction", "batch")
         if body["type"] == "batch":
             return _fhir(views.batch_response(body, document, await submission.each(document, bundles.requests_of(document))))
@@ -49,10 +51,7 @@ def add_fhir_api(app: FastAPI, doors: Doors) -> None:
     @app.post("/fhir/$process-message")
     @_outcomes
     async def process_message(request: Request) -> Response:
-        submission, body = await begin(request)
-        message = bundles.message(body)
-        done = await submission.all_or_nothing(message.document, list(message.requests), message.sender)
-        return _fhir(views.message_response(message, done, str(uuid4()), datetime.now(UTC)))
+        return await _message(*await begin(request))
 
     @app.post("/fhir/$validate")
     @_outcomes
@@ -76,6 +75,12 @@ def add_fhir_api(app: FastAPI, doors: Doors) -> None:
 
 def _one(single: tuple[Document, Located]) -> tuple[Document, list[Located]]:
     return single[0], [single[1]]
+
+
+async def _message(submission: Submission, body: Any) -> Response:
+    message = bundles.message(body)
+    done = await submission.all_or_nothing(message.document, list(message.requests), message.sender)
+    return _fhir(views.message_response(message, done, str(uuid4()), datetime.now(UTC)))
 
 
 async def _remarks(submission: Submission, body: Any) -> list[Issue]:

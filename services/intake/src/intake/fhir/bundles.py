@@ -90,7 +90,8 @@ def _focused(document: Document, reference: Any, header: Located, i: int) -> Loc
 def _expect_a_new_request(header: Json, path: str) -> None:
     event = (header.get("eventCoding") or {}).get("code") or header.get("eventUri") or ""
     if header.get("response") or event.endswith("-response"):
-        raise refuse(f"{path}.response", "not-supported", "an answer to a message is not a referral")
+        answer = "response" if header.get("response") else "event"
+        raise refuse(f"{path}.{answer}", "not-supported", "an answer to a message is not a referral")
     reasons = {code for code, _ in codings([header.get("reason")])}
     if reasons & {"update", "delete"}:
         raise refuse(f"{path}.reason", "not-supported", "only a new referral is taken here")

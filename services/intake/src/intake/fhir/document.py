@@ -1,5 +1,6 @@
 """One FHIR payload: its resources with their places, references between them, and each one's shape checked when it is used."""
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
@@ -44,6 +45,7 @@ class Document:
     located: list[Located]
     asides: list[Issue] = field(default_factory=list)
     _checked: dict[str, Json] = field(default_factory=dict)
+    _used: set[str] = field(default_factory=set)
 
     def of(self, kind: str) -> Iterator[Located]:
         return (resource for resource in self.located if resource.kind == kind)
@@ -73,9 +75,14 @@ class Document:
         wanted = (identifier.get("system"), identifier["value"])
         return next((r for r in self.located if wanted in _identifiers(r.raw)), None)
 
-    def was_read(self, path: str) -> bool:
+    def use(self, resource: Located) -> Located:
+        """Notes that the resource belongs to a referral."""
+        self._used.add(resource.path)
+        return resource
+
+    def was_used(self, path: str) -> bool:
         """True when the resource there had a part in a referral."""
-        return path in self._checked
+        return path in self._checked or path in self._used
 
     def read(self, resource: Located) -> Json:
         """The resource in the shape FHIR R4 gives it, without what it does not know; raises FhirRefused with each place."""
@@ -152,12 +159,29 @@ def _model(kind: str) -> Any:
 
 def _errors(kind: str, raw: Json, path: str) -> list[Any]:
     try:
-        _model(kind).model_validate(raw)
-    except ValidationError as error:
-        return list(error.errors(include_input=False, include_url=False, include_context=False))
+        return _found(kind, raw)
     except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError):
         raise refuse(path, "structure", "does not have the shape FHIR R4 gives it") from None
-    return []
+
+
+def _found(kind: str, raw: Json) -> list[Any]:
+    try:
+        read = json.loads(_model(kind).model_validate(raw).model_dump_json())
+    except ValidationError as error:
+        return list(error.errors(include_input=False, include_url=False, include_context=False))
+    return [{"type": "json_type", "loc": where} for where in _bent(raw, read)]
+
+
+def _bent(raw: Any, read: Any, where: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    """Where the models took a number for a date, or a text for a number, which JSON FHIR does not allow."""
+    if isinstance(raw, dict) and isinstance(read, dict):
+        for name in raw.keys() & read.keys():
+            yield from _bent(raw[name], read[name], (*where, name))
+    elif isinstance(raw, list) and isinstance(read, list):
+        for i, (before, after) in enumerate(zip(raw, read, strict=False)):
+            yield from _bent(before, after, (*where, i))
+    elif any(isinstance(raw, kind) != isinstance(read, kind) for kind in (str, bool)):
+        yield where
 
 
 def _set_aside(raw: Json, path: str, where: tuple[str | int, ...]) -> Issue:

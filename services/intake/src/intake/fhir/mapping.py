@@ -113,7 +113,7 @@ def _concepts(document: Document, raw: Json, request: Located, tasks: list[tuple
     yield from raw.get("reasonCode") or []
     for reference in [*(raw.get("reasonReference") or []), *(raw.get("supportingInfo") or [])]:
         reason = document.resolve(reference, request)
-        if reason and reason.kind in ("Condition", "Observation"):
+        if reason and document.use(reason).kind in ("Condition", "Observation"):
             yield _code_of(document, reason)
     for condition in document.of("Condition"):
         if document.resolve(condition.raw.get("subject"), condition) == document.resolve(raw.get("subject"), request):

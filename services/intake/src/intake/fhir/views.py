@@ -9,7 +9,7 @@ from intake.fhir.bundles import WRITES, Message, requests_of
 from intake.fhir.document import Document, Json, document_of
 from intake.fhir.issues import Issue, operation_outcome
 
-_USED = Issue("", "informational", "read with its ServiceRequest; not kept as a resource", "information")
+_USED = Issue("", "informational", "what the referral needs of it was read; not kept as a resource", "information")
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +94,6 @@ def _entry(one: Submitted | None, otherwise: Issue) -> Json:
 
 
 def _unasked(document: Document, path: str) -> Issue:
-    if document.was_read(path):
+    if document.was_used(path):
         return _USED
     return Issue(path, "not-supported", f"a ServiceRequest to {' or '.join(WRITES)}, or what belongs to one, is expected")
