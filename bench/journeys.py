@@ -42,12 +42,19 @@ class Watch:
     submitted: dict[bytes, float] = field(default_factory=dict)
     active: dict[bytes, float] = field(default_factory=dict)
     events: Counter[str] = field(default_factory=Counter)
+    ended: int = 0
 
     def observe(self, record: Any) -> None:
         """One record of an owner's topic."""
         self.events[record.topic] += 1
         if any(name == "ce_type" and value == _ACTIVE for name, value in record.headers):
+            self.ended += record.key not in self.active and record.key in self.submitted
             self.active.setdefault(record.key, perf_counter())
+
+    def begin(self) -> None:
+        """A new load; what was measured before is forgotten."""
+        self.submitted.clear()
+        self.ended = 0
 
     def milliseconds(self) -> list[float]:
         """Submitted to active, of those that are."""
@@ -68,9 +75,9 @@ async def submit(producer: AIOKafkaProducer, watch: Watch, referral: ReferralSub
 async def until_active(watch: Watch, within: float) -> None:
     """Returns when every plan is active; exits 1 naming how many are not."""
     deadline = monotonic() + within
-    while len(watch.milliseconds()) < len(watch.submitted):
+    while watch.ended < len(watch.submitted):
         if monotonic() > deadline:
-            sys.exit(f"{len(watch.submitted) - len(watch.milliseconds())} journeys did not end within {within:.0f} s")
+            sys.exit(f"{len(watch.submitted) - watch.ended} journeys did not end within {within:.0f} s")
         await asyncio.sleep(0.02)
 
 
@@ -118,7 +125,7 @@ async def at_once(stack: Stack, playground: Playground, watch: Watch, referrals:
 
 async def paced(playground: Playground, watch: Watch, rate: float, seconds: float) -> dict[str, Any]:
     """An even load; a referral that is due late is sent at once, and its clock runs from when it is sent."""
-    watch.submitted.clear()
+    watch.begin()
     started = perf_counter()
     for number, referral in enumerate(plain_referrals(int(rate * seconds), 3, "P")):
         await asyncio.sleep(max(0.0, started + number / rate - perf_counter()))
@@ -143,7 +150,7 @@ async def measure(stack: Stack, options: argparse.Namespace) -> dict[str, Any]:
         await until_active(watch, 60)
         rounds = []
         for turn in range(options.rounds):
-            watch.submitted.clear()
+            watch.begin()
             rounds.append(await at_once(stack, playground, watch, list(plain_referrals(options.referrals, 2, f"B{turn}"))))
         rounds.sort(key=lambda r: r["journeys_per_s"])
         await asyncio.sleep(2)

@@ -15,6 +15,8 @@ _LAST_OF_PLANES = "".join(chr(plane << 16 | last) for plane in range(17) for las
 _FORBIDDEN = re.compile(f"[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef{_LAST_OF_PLANES}]")
 _BIGINT = 2**63
 
+MAX_TEXT = 500
+
 Headers = list[tuple[str, bytes]]
 
 
@@ -112,7 +114,9 @@ def parse_attributes(texts: Mapping[str, Any]) -> Envelope:
     """
     if texts.get("specversion") != "1.0":
         raise EnvelopeError("ce_specversion", "must be '1.0'")
-    known: dict[str, Any] = {name: _string(name, texts[name]) for name in _TEXTS if texts.get(name) not in (None, "")}
+    known: dict[str, Any] = {name: texts[name] for name in _TEXTS if texts.get(name) not in (None, "")}
+    if not _all_fit(known.values()):
+        known = {name: _string(name, value) for name, value in known.items()}
     for required in ("id", "source", "type"):
         if required not in known:
             raise EnvelopeError(f"ce_{required}", "is required and must not be empty")
@@ -122,6 +126,15 @@ def parse_attributes(texts: Mapping[str, Any]) -> Envelope:
     if texts.get("sequence") is not None and known["source"].startswith(OURS):
         known["sequence"] = _number(texts["sequence"])
     return Envelope(**known)
+
+
+def _all_fit(values: Iterable[Any]) -> bool:
+    """One look at all texts together; only when it finds something is each looked at, to name it."""
+    try:
+        together = " ".join(values)
+    except TypeError:
+        return False
+    return len(together) <= MAX_TEXT and not _FORBIDDEN.search(together)
 
 
 def _data(members: Mapping[str, Any]) -> bytes:

@@ -1,15 +1,15 @@
 """What a decision says, as rows of the outbox: complete CloudEvents with their counter, in the order they will be sent."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 
 from aiokafka.partitioner import murmur2
+from pydantic_core import to_json
 from uuid_utils import uuid7
 
-from contracts.envelope import Envelope, attributes_of
+from contracts.envelope import Envelope
 from contracts.event import Event
 from contracts.topics import PARTITIONS
 
@@ -46,17 +46,24 @@ def rows(
     Raises TooLarge for an event that the broker would refuse.
     """
     through_our_door = cause.source.startswith(f"{source}/")
-    caused_by = cause.causationid if through_our_door else cause.id
-    out = []
-    for number, event in enumerate(events, sequence + 1):
-        value = event.model_dump_json(exclude_none=True).encode()
-        if len(value) > MAX_VALUE:
-            raise TooLarge
-        envelope = Envelope(
-            id=str(uuid7()), source=source, type=event.type, subject=subject, time=now, recordedtime=now,
-            dataschema=f"/schemas/{event.type}.json", correlationid=cause.correlationid or cause.id,
-            causationid=caused_by, sequence=number,
-            actor=f"service:{source.rpartition('/')[2]}", sensitivity=cause.sensitivity, traceparent=cause.traceparent,
-        )  # fmt: skip
-        out.append(Row(shard_of(subject), topic, subject, json.dumps(attributes_of(envelope)), value))
-    return out
+    at = _instant(now)
+    shared = {
+        "specversion": "1.0", "source": source, "subject": subject, "time": at, "recordedtime": at,
+        "correlationid": cause.correlationid or cause.id, "causationid": cause.causationid if through_our_door else cause.id,
+        "actor": f"service:{source.rpartition('/')[2]}", "sensitivity": cause.sensitivity, "traceparent": cause.traceparent,
+    }  # fmt: skip
+    shared = {name: value for name, value in shared.items() if value is not None}
+    return [_row(shared, topic, subject, event, number) for number, event in enumerate(events, sequence + 1)]
+
+
+def _row(shared: dict[str, str | None], topic: str, subject: str, event: Event, number: int) -> Row:
+    value = event.__pydantic_serializer__.to_json(event, exclude_none=True)
+    if len(value) > MAX_VALUE:
+        raise TooLarge
+    own = {"id": str(uuid7()), "type": event.type, "dataschema": f"/schemas/{event.type}.json", "sequence": f"{number:020d}"}
+    return Row(shard_of(subject), topic, subject, to_json(shared | own).decode(), value)
+
+
+@lru_cache(maxsize=8)
+def _instant(now: datetime) -> str:
+    return now.isoformat().replace("+00:00", "Z")

@@ -14,7 +14,7 @@ from messaging.routes import Due, Kept, Routes
 
 def read(record: Record, routes: Routes) -> Received | None:
     """What a record asks of this service: None for events that are somebody else's concern."""
-    if routes.passes_over(record.topic, dict(record.headers).get("ce_type")):
+    if routes.passes_over(record.topic, next((v for k, v in record.headers if k == "ce_type"), None)):
         return None
     try:
         envelope, value = read_record(record.headers, record.value)

@@ -5,7 +5,6 @@ producer is thrown away and the cursor read again, so first occurrences stay in 
 """
 
 import asyncio
-import json
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -15,6 +14,7 @@ from typing import Any
 
 import asyncpg
 from aiokafka import AIOKafkaProducer
+from pydantic_core import from_json
 
 from contracts.envelope import to_headers
 from messaging.metrics import Meters
@@ -104,5 +104,5 @@ class Relay:
 
 
 def _append(batch: Any, row: Any) -> bool:
-    headers = to_headers(json.loads(row["attributes"]))
+    headers = to_headers(from_json(row["attributes"]))
     return batch.append(key=row["key"].encode(), value=row["value"], timestamp=None, headers=headers) is not None

@@ -18,9 +18,11 @@ RARE_LANGUAGE = "eo"
 _AREAS = tuple(area for area in get_args(ProblemArea) if area not in ("crisis", "unspecified", "substance-use"))
 _PLACES = ("NY", "NJ", "CT")
 _EVERYWHERE = (
-    "AL AK AZ AR CA CO CT DE FL GA HI ID IL IN IA KS KY LA ME MD MA MI MN MS MO MT NE NV NH NJ NM NY NC ND OH OK OR PA RI SC SD "
-    "TN TX UT VT VA WA WV WI WY DC PR unspecified"
-).split()
+    "AL", "AK", "AZ", "AR", "CA", "CO", "CT", "DE", "FL", "GA", "HI", "ID", "IL", "IN",
+    "IA", "KS", "KY", "LA", "ME", "MD", "MA", "MI", "MN", "MS", "MO", "MT", "NE", "NV",
+    "NH", "NJ", "NM", "NY", "NC", "ND", "OH", "OK", "OR", "PA", "RI", "SC", "SD", "TN",
+    "TX", "UT", "VT", "VA", "WA", "WV", "WI", "WY", "DC", "PR", "unspecified",
+)  # fmt: skip
 _FAMILY = ("Abara", "Brandt", "Castro", "Dubois", "Eriksen", "Farouk", "Garcia", "Haddad", "Ivanova", "Jensen")
 _GIVEN = ("Alex", "Bo", "Chris", "Dana", "Eli", "Fran", "Gale", "Hari", "Inez", "Jo")
 
@@ -49,7 +51,7 @@ def therapists(count: int, seed: int, capacity: int = 3) -> Iterator[tuple[str, 
                 levels_of_care=("outpatient", "intensive-outpatient", "recovery-support"),
                 age_bands=("child", "adolescent", "adult", "older-adult"),
                 languages=("en", rng.choice(("es", "zh", "fr"))),
-                places=tuple(_EVERYWHERE) if number % 4 == 0 else _PLACES,
+                places=_EVERYWHERE if number % 4 == 0 else _PLACES,
                 modalities=("in-person", "video", "phone"),
                 payers=("self-pay", "medicaid", "blue-plan"),
                 gender=rng.choice(("female", "male", "nonbinary")),
