@@ -1,7 +1,7 @@
 """What matching decides: one pure function per event or timer, facts in, decision out."""
 
 import uuid
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter
@@ -12,7 +12,7 @@ from contracts.therapist import TherapistListed
 from contracts.vocabulary import Need as ToldNeed
 from matching.domain.directory import Directory
 from matching.domain.listing import Listing, Need
-from matching.domain.match import DESK, FOLLOWUP, Ending, Match
+from matching.domain.match import DESK, FOLLOWUP, Candidate, Ending, Match
 from matching.domain.places import TakePlace
 from messaging.decision import Decision, DueTimer, Early, Facts, Outcome, Refused, Timer
 from messaging.giver import ANSWER_DUE, Giver, Step
@@ -22,7 +22,7 @@ OFFER_EXPIRES, WAITING_RETRY = "offer-expires", "waiting-retry"
 
 S = TypeVar("S")
 _OFFERS = uuid.uuid5(uuid.NAMESPACE_URL, "rapport:offer")
-_NEED, _LISTING = TypeAdapter(Need), TypeAdapter(Listing)
+_NEED, _LISTING, _SHORTLIST = TypeAdapter(Need), TypeAdapter(Listing), TypeAdapter(tuple[Candidate, ...])
 
 
 def on_handoff_offered(event: intake.HandoffOffered, match: Match | None, facts: Facts[Directory]) -> Outcome[Match]:
@@ -118,7 +118,7 @@ def _proposed(match: Match, facts: Facts[Directory]) -> Decision[Match]:
     if not shortlist:
         return _waiting(match, facts)
     said: list[Event] = [matching.WaitingEnded()] if match.stage == "waiting" else []
-    said.append(matching.ShortlistProposed.model_validate({"candidates": [asdict(c) for c in shortlist]}))
+    said.append(matching.ShortlistProposed.model_validate({"candidates": _SHORTLIST.dump_python(shortlist)}))
     return _to(match.proposing(shortlist), facts, publish=said)
 
 
@@ -229,7 +229,7 @@ def _after(decision: Decision[Match], facts: Facts[Directory]) -> Facts[Director
 
 
 def _told(match: Match) -> ToldNeed:
-    return ToldNeed.model_validate(asdict(match.need))
+    return ToldNeed.model_validate(_NEED.dump_python(match.need))
 
 
 def _offer(match: Match) -> dict[str, str]:

@@ -1,6 +1,6 @@
 """Who may be shown to a client, in which order and why: hard filters as bit sets, then points with a reason each."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 
@@ -18,7 +18,6 @@ effect, so the approach does not. Free places stand for a short wait, which goes
 load. A therapist's measured effect gets no points: nobody has the 15 earlier cases yet that it takes
 (Constantino 2021).
 """
-_ODD, _ALL = 0x9E3779B97F4A7C15, (1 << 64) - 1
 
 NO_SEATS = Seats()
 
@@ -32,7 +31,6 @@ class Index:
         self.listings = dict(sorted(listings.items()))
         self.ids = tuple(self.listings)
         self.position = {therapist_id: i for i, therapist_id in enumerate(self.ids)}
-        self.seeds = tuple(_seed(therapist_id) for therapist_id in self.ids)
         self.listed: dict[Code, int] = {}
         self.accepting = 0
         for i, listing in enumerate(self.listings.values()):
@@ -125,15 +123,15 @@ class Directory:
     def shortlist(self, need: Need, episode: str, without: Iterable[str] = ()) -> tuple[Candidate, ...]:
         """The best three who have a place, best first.
 
-        Equal points are ordered by a hash of episode and therapist: the same again on replay, and different for each client,
-        so that equals get equally many.
+        Among equal points the lot decides, drawn from the episode's hash: the same again on replay, and different for each
+        client, so that equals get equally many.
         """
         granted, seed, best = self.index.granted(need), _seed(episode), list[int]()
         for _, equals in self._ranks(self.index.qualified(need, without), granted):
-            best += sorted(_bits(equals), key=lambda i: (self.index.seeds[i] ^ seed) * _ODD & _ALL)
-            if len(best) >= SHORTLIST:
+            best += _drawn(_bits(equals), SHORTLIST - len(best), seed)
+            if len(best) == SHORTLIST:
                 break
-        return tuple(self._candidate(i, granted) for i in best[:SHORTLIST])
+        return tuple(self._candidate(i, granted) for i in best)
 
     def _ranks(self, qualified: int, granted: list[Granted]) -> list[tuple[int, int]]:
         """Points and the set of therapists who have them, most points first."""
@@ -163,11 +161,16 @@ def _move(levels: dict[int, int], i: int, before: int, now: int) -> None:
         levels[now] = levels.get(now, 0) | 1 << i
 
 
-def _bits(members: int) -> Iterator[int]:
-    while members:
-        i = (members & -members).bit_length() - 1
-        members ^= 1 << i
-        yield i
+def _bits(members: int) -> list[int]:
+    return [i for i, bit in enumerate(f"{members:b}"[::-1]) if bit == "1"]
+
+
+def _drawn(equals: list[int], count: int, seed: int) -> list[int]:
+    drawn: list[int] = []
+    while equals and len(drawn) < count:
+        seed, lot = divmod(seed, len(equals))
+        drawn.append(equals.pop(lot))
+    return drawn
 
 
 def _seed(text: str) -> int:
