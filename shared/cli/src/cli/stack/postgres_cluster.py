@@ -36,7 +36,7 @@ class PostgresCluster:
             self._create_cluster(folder, password)
         self._clear_the_way(data)
         self._copy_settings(data)
-        command = [str(_binaries(folder) / "postgres"), "-D", str(data), "-p", str(port), "-c", "listen_addresses=127.0.0.1"]
+        command = [str(_binaries(folder) / "postgres"), "-D", str(data), "-p", str(port), "-h", "127.0.0.1", "-k", ""]
         return spawn(command, log=self.log, cwd=folder, env=_ENV, user=_user())
 
     def remove(self) -> None:
