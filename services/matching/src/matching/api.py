@@ -16,12 +16,18 @@ from messaging.http import IdempotencyKey, ProblemError, answered
 from messaging.service import Service
 
 
-class AnswerToOffer(Part):
-    """A therapist's answer; the episode says whose match the offer belongs to."""
+class TherapistAnswer(Part):
+    """A therapist's answer to an offer."""
 
     episode: Id = Field(description="the client's episode")
     answer: Answer = Field(description="the therapist's answer")
     reason: Code | None = Field(default=None, description="code, for a decline")
+
+
+class DeskAnswer(TherapistAnswer):
+    """A human desk's answer to a handoff."""
+
+    by: Id = Field(description="the desk that answers")
 
 
 def add_api(app: FastAPI, service: Service) -> None:
@@ -36,13 +42,16 @@ def add_api(app: FastAPI, service: Service) -> None:
         return await say(episode, idempotency_key, choice)
 
     @app.post("/v1/offers/{offer_id}/answer", status_code=202)
-    async def answer_offer(offer_id: Id, answer: AnswerToOffer, idempotency_key: IdempotencyKey) -> dict[str, Any]:
+    async def answer_offer(offer_id: Id, answer: TherapistAnswer, idempotency_key: IdempotencyKey) -> dict[str, Any]:
         data = OfferAnswered(offer_id=offer_id, answer=answer.answer, reason=answer.reason)
         return await say(answer.episode, idempotency_key, data)
 
-    @app.post("/v1/episodes/{episode}/handoff-answer", status_code=202)
-    async def answer_handoff(episode: Id, answer: HandoffAnswered, idempotency_key: IdempotencyKey) -> dict[str, Any]:
-        return await say(episode, idempotency_key, answer)
+    @app.post("/v1/handoffs/{handoff_id}/answer", status_code=202)
+    async def answer_handoff(handoff_id: Id, answer: DeskAnswer, idempotency_key: IdempotencyKey) -> dict[str, Any]:
+        data = HandoffAnswered(
+            handoff_id=handoff_id, arbiter="matching", answer=answer.answer, by=answer.by, reason=answer.reason
+        )
+        return await say(answer.episode, idempotency_key, data)
 
     @app.get("/v1/episodes/{episode}")
     async def read_match(episode: Id) -> dict[str, Any]:
