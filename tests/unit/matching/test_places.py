@@ -1,5 +1,7 @@
 """Whatever clients, therapists and clocks do in whatever order: no place too many, and none given back twice."""
 
+from typing import Any
+
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -20,7 +22,7 @@ moves = st.lists(
 )
 
 
-def move(journey, what, n):
+def move(journey: Any, what: Any, n: Any) -> None:
     match = journey.match
     if what.startswith("begin"):
         journey.begin(handoff_id="h-1" if what == "begin" else f"h-{n}")
@@ -42,10 +44,13 @@ def move(journey, what, n):
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(moves=moves)
-def test_never_more_places_than_the_capacity_at_taking_and_each_freed_at_most_once(moves, journey, listing):
+def test_never_more_places_than_the_capacity_at_taking_and_each_freed_at_most_once(
+    moves: Any, journey: Any, listing: Any
+) -> None:
     directory = journey(**{t: listing(capacity=1) for t in THERAPISTS}).directory
     journeys = {episode: journey(episode) for episode in EPISODES}
-    held, counters = {}, dict.fromkeys(THERAPISTS, 0)
+    held: dict[Any, Any] = {}
+    counters = dict.fromkeys(THERAPISTS, 0)
     for n, (who, what) in enumerate(moves):
         if who in THERAPISTS:
             directory = directory.with_listings({who: listing(version=n + 2, capacity=what)})
@@ -58,7 +63,7 @@ def test_never_more_places_than_the_capacity_at_taking_and_each_freed_at_most_on
         assert (one.match is not None and one.match.offer is not None) == (who in {e for e, _ in held.values()})
 
 
-def check_record(one, held, counters, directory):
+def check_record(one: Any, held: Any, counters: Any, directory: Any) -> None:
     """Only what was published counts: whoever reads the record alone can check it."""
     if not isinstance(one.last, Decision):
         return
