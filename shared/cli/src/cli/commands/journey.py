@@ -64,10 +64,12 @@ def _read(url: str) -> list[dict[str, Any]]:
 
 
 def _table(episode: str, recorded: list[Recorded], held: dict[str, str | None]) -> Table:
-    table = Table("time", "service", "event", "what", "custodian", title=f"episode {episode}", title_justify="left", box=None)
+    table = Table(title=f"episode {episode}", title_justify="left", box=None, pad_edge=False)
+    for column in ("time", "service", "event", "what", "custodian"):
+        table.add_column(column, no_wrap=column != "what", overflow="fold")
     for envelope, event in recorded:
         service = envelope.source.rpartition("/")[2]
-        at = envelope.time.isoformat(sep=" ", timespec="milliseconds")[:23]
+        at = f"{envelope.time:%m-%d %H:%M:%S.%f}"[:-3]
         what = _what(event.model_dump(exclude_none=True))
         table.add_row(at, service, type(event).__name__, what, held[envelope.id] or "nobody")
     return table

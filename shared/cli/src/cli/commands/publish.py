@@ -11,12 +11,12 @@ from typing import Annotated, Any
 
 import typer
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError, MessageSizeTooLargeError, UnknownTopicOrPartitionError
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
 from cli.commands.options import Home, console
 from cli.commands.validate import print_problems
 from cli.commands.where import bootstrap_at
-from cli.events.checking import problems_in
+from cli.events.checking import BROKER_LIMIT, problems_in
 from cli.events.documents import documents
 from cli.events.kafka import no_broker
 from cli.stack.errors import StackError
@@ -26,7 +26,6 @@ from contracts.topics import topic_of
 
 # The broker decides what is too large, so the client must not do it first.
 _CLIENT_LIMIT = 64 * 2**20
-BROKER_LIMIT = 1_048_588
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +103,7 @@ async def _send(bootstrap: str, outgoing: Sequence[Outgoing]) -> None:
         await producer.stop()
         raise no_broker(bootstrap) from None
     try:
+        await _check_topics(producer, outgoing)
         sent = [(one, await _queue(producer, one)) for one in outgoing]
         for one, delivery in sent:
             place = await _delivered(one, delivery)
@@ -114,10 +114,13 @@ async def _send(bootstrap: str, outgoing: Sequence[Outgoing]) -> None:
 
 async def _queue(producer: AIOKafkaProducer, one: Outgoing) -> Any:
     headers = to_headers(attributes_of(one.envelope))
-    try:
-        return await producer.send(one.topic, one.value, key=one.key.encode() or None, headers=headers)
-    except UnknownTopicOrPartitionError:
-        raise StackError(f"there is no topic {one.topic}; deploy/kafka/topics.yaml lists them") from None
+    return await producer.send(one.topic, one.value, key=one.key.encode() or None, headers=headers)
+
+
+async def _check_topics(producer: AIOKafkaProducer, outgoing: Sequence[Outgoing]) -> None:
+    known = (await producer.client.fetch_all_metadata()).topics()
+    if missing := sorted({one.topic for one in outgoing} - known):
+        raise StackError(f"there is no topic {', '.join(missing)}; deploy/kafka/topics.yaml lists them")
 
 
 async def _delivered(one: Outgoing, delivery: Any) -> Any:

@@ -12,6 +12,8 @@ from contracts.event import REGISTRY, Problem, problems_of
 from contracts.schemas import schema_of
 from contracts.topics import OWNED, topic_of
 
+# message.max.bytes of a broker that was told nothing else: one record with its key and headers.
+BROKER_LIMIT = 1_048_588
 DOORS = {
     "ServiceRequest": "POST /fhir/ServiceRequest",
     "Bundle": "POST /fhir (transaction, batch) or POST /fhir/$process-message (message)",
@@ -36,11 +38,17 @@ def _fhir(kind: str) -> Problem:
 
 def _problems_of_event(members: dict[str, Any]) -> list[Problem]:
     try:
-        envelope, _ = read_structured(json.dumps(members))
+        envelope, data = read_structured(json.dumps(members))
     except EnvelopeError as error:
         return [Problem(path=f"/{error.path.removeprefix('ce_')}", problem="envelope", expected=error.problem)]
     unknown = _unknown_type("/type", envelope.type)
-    return unknown or [*_problems_of_sender(envelope), *_problems_of_data(envelope.type, members.get("data"), "/data")]
+    if unknown or len(data) > BROKER_LIMIT:
+        return unknown or [Problem(path="/data", problem="too-large", expected=_limit(len(data)))]
+    return [*_problems_of_sender(envelope), *_problems_of_data(envelope.type, members.get("data"), "/data")]
+
+
+def _limit(size: int) -> str:
+    return f"at most {BROKER_LIMIT} bytes with key and headers, not {size}: the broker refuses more (message.max.bytes)"
 
 
 def _unknown_type(path: str, event_type: str) -> list[Problem]:

@@ -2,9 +2,9 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
 
-from aiokafka import AIOKafkaConsumer, ConsumerRecord
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
 from cli.stack.errors import StackError
@@ -18,16 +18,12 @@ PARKED = tuple(parked_topic(service) for service in ("intake", "matching", "foll
 @asynccontextmanager
 async def reader(bootstrap: str, topics: Sequence[str], *, from_start: bool = True) -> AsyncIterator[AIOKafkaConsumer]:
     """A consumer of all partitions that commits nothing and that nobody else notices."""
-    consumer = AIOKafkaConsumer(*topics, bootstrap_servers=bootstrap, auto_offset_reset="earliest", enable_auto_commit=False)
+    partitions = await _partitions(bootstrap, topics)
+    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, auto_offset_reset="earliest", enable_auto_commit=False)
+    await consumer.start()
     try:
-        await consumer.start()
-    except KafkaError:
-        await consumer.stop()
-        raise no_broker(bootstrap) from None
-    try:
-        await _check(consumer, topics)
-        if not from_start:
-            await consumer.seek_to_end()
+        consumer.assign(partitions)
+        await (consumer.seek_to_beginning() if from_start else consumer.seek_to_end())
         yield consumer
     finally:
         await consumer.stop()
@@ -50,7 +46,15 @@ def no_broker(bootstrap: str) -> StackError:
     return StackError(f"no broker answers at {bootstrap}: start one with rapport up, or set RAPPORT_KAFKA_BOOTSTRAP")
 
 
-async def _check(consumer: Any, topics: Sequence[str]) -> None:
-    assigned = {tp.topic for tp in consumer.assignment()}
-    if missing := sorted(set(topics) - assigned):
+async def _partitions(bootstrap: str, topics: Sequence[str]) -> list[TopicPartition]:
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    try:
+        await admin.start()
+        found = {each["topic"]: each["partitions"] for each in await admin.describe_topics(list(topics))}
+    except KafkaError:
+        raise no_broker(bootstrap) from None
+    finally:
+        await admin.close()
+    if missing := sorted(topic for topic in topics if not found.get(topic)):
         raise StackError(f"there is no topic {', '.join(missing)}; deploy/kafka/topics.yaml lists them")
+    return [TopicPartition(topic, each["partition"]) for topic in topics for each in found[topic]]
