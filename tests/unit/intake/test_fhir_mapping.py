@@ -2,27 +2,31 @@
 
 import copy
 import json
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from intake.fhir.bundles import message, requests_of, single, transaction
-from intake.fhir.issues import FhirRefused, operation_outcome
+from intake.fhir.issues import FhirRefused, Issue, operation_outcome
 from intake.fhir.mapping import mapped
 
 ROOT = Path(__file__).parents[3]
 SAMPLES = ROOT / "shared/cli/src/cli/samples/fhir"
 REFUSED = ROOT / "tests/support/fhir"
 
+Json = dict[str, Any]
 
-def load(path):
+
+def load(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def referrals(body):
+def referrals(body: Any) -> list[Any]:
     kind = body.get("type") if isinstance(body, dict) else None
     if kind == "message":
         said = message(body)
@@ -34,22 +38,22 @@ def referrals(body):
     return [mapped(document, request, None, lambda: "unnamed")]
 
 
-def refusal(body):
+def refusal(body: Any) -> list[tuple[str, str]]:
     with pytest.raises(FhirRefused) as refused:
         referrals(body)
     return [(issue.expression, issue.kind) for issue in refused.value.issues]
 
 
 @pytest.fixture
-def sent():
+def sent() -> Any:
     return load(SAMPLES / "transaction.json")
 
 
-def resource(body, kind):
+def resource(body: Json, kind: str) -> Any:
     return next(e["resource"] for e in body["entry"] if e["resource"]["resourceType"] == kind)
 
 
-def test_a_transaction_becomes_the_same_referral_that_the_other_doors_take(sent):
+def test_a_transaction_becomes_the_same_referral_that_the_other_doors_take(sent: Json) -> None:
     (one,) = referrals(sent)
     said = one.referral
     assert (said.assigner, said.identifier) == ("https://hospital.example/referrals", "SAMPLE-1001")
@@ -61,13 +65,13 @@ def test_a_transaction_becomes_the_same_referral_that_the_other_doors_take(sent)
     assert said.note == "Prefers evenings."
 
 
-def test_a_service_request_alone_brings_its_client_with_it():
+def test_a_service_request_alone_brings_its_client_with_it() -> None:
     (one,) = referrals(load(SAMPLES / "service-request.json"))
     assert (one.referral.identifier, one.referral.client.family_name) == ("SAMPLE-1002", "Muster")
     assert (one.referral.need.problem_area, one.referral.consent.kind) == ("anxiety", "treatment")
 
 
-def test_a_message_is_named_by_its_sender_and_its_focus():
+def test_a_message_is_named_by_its_sender_and_its_focus() -> None:
     (one,) = referrals(load(SAMPLES / "message.json"))
     assert one.referral.assigner == "https://example.org/Id/service|S-1"
     assert one.referral.identifier.startswith("urn:uuid:")
@@ -79,12 +83,12 @@ def test_a_message_is_named_by_its_sender_and_its_focus():
 @pytest.mark.parametrize("reference", [
     "Patient/p-1", "https://hospital.example/fhir/Patient/p-1", "Patient/p-1/_history/3", "p-1",
 ])  # fmt: skip
-def test_a_client_is_found_by_every_usual_form_of_reference(sent, reference):
+def test_a_client_is_found_by_every_usual_form_of_reference(sent: Json, reference: str) -> None:
     resource(sent, "ServiceRequest")["subject"] = {"reference": reference}
     assert referrals(sent)[0].referral.client.record_number == "S-77001"
 
 
-def test_a_client_is_found_by_full_url_and_by_business_identifier(sent):
+def test_a_client_is_found_by_full_url_and_by_business_identifier(sent: Json) -> None:
     sent["entry"][1]["fullUrl"] = "urn:uuid:11111111-1111-4111-8111-111111111111"
     for subject in (
         {"reference": "urn:uuid:11111111-1111-4111-8111-111111111111"},
@@ -94,12 +98,12 @@ def test_a_client_is_found_by_full_url_and_by_business_identifier(sent):
         assert referrals(sent)[0].referral.client.record_number == "S-77001"
 
 
-def test_a_client_is_never_guessed(sent):
+def test_a_client_is_never_guessed(sent: Json) -> None:
     resource(sent, "ServiceRequest")["subject"] = {"reference": "Patient/somebody-else"}
     assert refusal(sent) == [("Bundle.entry[0].resource.subject", "not-found")]
 
 
-def test_what_fhir_does_not_know_is_kept_aside_and_remarked(sent):
+def test_what_fhir_does_not_know_is_kept_aside_and_remarked(sent: Json) -> None:
     resource(sent, "ServiceRequest")["ofTheirOwn"] = {"deep": ["canary"]}
     resource(sent, "Patient")["name"][0]["nickname"] = "canary"
     document = transaction(sent, "transaction")
@@ -109,7 +113,7 @@ def test_what_fhir_does_not_know_is_kept_aside_and_remarked(sent):
     ]  # fmt: skip
 
 
-def test_a_need_outside_our_areas_is_unspecified(sent):
+def test_a_need_outside_our_areas_is_unspecified(sent: Json) -> None:
     resource(sent, "Condition")["code"]["coding"][0]["code"] = "Z59.41"
     assert referrals(sent)[0].referral.need.problem_area == "unspecified"
 
@@ -119,7 +123,7 @@ def test_a_need_outside_our_areas_is_unspecified(sent):
     ("F41.1", "anxiety"), ("F43.12", "trauma"), ("F50.2", "eating"), ("Z63.4", "grief"), ("Z63.0", "family"),
     ("R45.851", "crisis"), ("E11.9", "unspecified"),
 ])  # fmt: skip
-def test_icd_10_codes_name_the_problem_area(sent, code, area):
+def test_icd_10_codes_name_the_problem_area(sent: Json, code: str, area: str) -> None:
     resource(sent, "Condition")["code"]["coding"][0]["code"] = code
     assert referrals(sent)[0].referral.need.problem_area == area
 
@@ -127,17 +131,17 @@ def test_icd_10_codes_name_the_problem_area(sent, code, area):
 @pytest.mark.parametrize(("priority", "urgency"), [
     ("stat", "emergency"), ("asap", "urgent"), ("urgent", "urgent"), ("routine", "routine"),
 ])  # fmt: skip
-def test_the_priority_is_the_urgency(sent, priority, urgency):
+def test_the_priority_is_the_urgency(sent: Json, priority: str, urgency: str) -> None:
     resource(sent, "ServiceRequest")["priority"] = priority
     assert referrals(sent)[0].referral.need.urgency == urgency
 
 
-def test_the_more_urgent_of_request_and_task_counts(sent):
+def test_the_more_urgent_of_request_and_task_counts(sent: Json) -> None:
     resource(sent, "Task")["priority"] = "stat"
     assert referrals(sent)[0].referral.need.urgency == "emergency"
 
 
-def test_without_a_consent_resource_treatment_is_the_basis_but_never_for_substance_use():
+def test_without_a_consent_resource_treatment_is_the_basis_but_never_for_substance_use() -> None:
     body = load(REFUSED / "substance-use-without-consent.json")
     assert referrals(body)[0].referral.consent is None
     assert referrals(body)[0].expression("/consent") == "Bundle.entry[0].resource.supportingInfo"
@@ -145,19 +149,19 @@ def test_without_a_consent_resource_treatment_is_the_basis_but_never_for_substan
     assert referrals(body)[0].referral.consent.kind == "treatment"
 
 
-def test_a_denied_consent_is_no_basis_whatever_else_holds():
+def test_a_denied_consent_is_no_basis_whatever_else_holds() -> None:
     (one,) = referrals(load(REFUSED / "consent-denied.json"))
     assert one.referral.consent is None
     assert one.expression("/consent") == "Bundle.entry[5].resource"
 
 
-def test_a_request_without_an_identifier_is_known_by_its_address(sent):
+def test_a_request_without_an_identifier_is_known_by_its_address(sent: Json) -> None:
     del resource(sent, "ServiceRequest")["identifier"]
     (one,) = referrals(sent)
     assert (one.referral.assigner, one.referral.identifier) == ("https://hospital.example/fhir", "ServiceRequest/sr-1")
 
 
-def test_a_request_without_any_name_gets_one_from_its_content():
+def test_a_request_without_any_name_gets_one_from_its_content() -> None:
     body = load(SAMPLES / "service-request.json")
     del body["identifier"], body["id"]
     (one,) = referrals(body)
@@ -175,7 +179,7 @@ def test_a_request_without_any_name_gets_one_from_its_content():
     ("ServiceRequest", {"priority": "whenever"}, "Bundle.entry[0].resource.priority", "value"),
     ("ServiceRequest", {"modifierExtension": [{"url": "x"}]}, "Bundle.entry[0].resource.modifierExtension", "not-supported"),
 ])  # fmt: skip
-def test_what_cannot_be_read_is_refused_at_its_place(sent, kind, change, path, why):
+def test_what_cannot_be_read_is_refused_at_its_place(sent: Json, kind: str, change: Json, path: str, why: str) -> None:
     found = resource(sent, kind)
     found.update(change)
     for name in [name for name, value in found.items() if value is None]:
@@ -189,11 +193,11 @@ def test_what_cannot_be_read_is_refused_at_its_place(sent, kind, change, path, w
     ({"resourceType": "Bundle", "type": "transaction", "entry": [{}]}, "Bundle.entry[0].resource"),
     ({"resourceType": "Bundle", "type": "message", "entry": []}, "Bundle.entry[0].resource"),
 ])  # fmt: skip
-def test_other_payloads_get_a_reason_and_a_path(body, path):
+def test_other_payloads_get_a_reason_and_a_path(body: Any, path: str) -> None:
     assert refusal(body)[0][0] == path
 
 
-def test_a_searchset_is_an_answer_and_not_a_referral():
+def test_a_searchset_is_an_answer_and_not_a_referral() -> None:
     with pytest.raises(FhirRefused) as refused:
         transaction({"resourceType": "Bundle", "type": "searchset"}, "transaction", "batch")
     assert refused.value.issues[0].expression == "Bundle.type"
@@ -211,7 +215,7 @@ ANYTHING = st.recursive(
 )  # fmt: skip
 
 
-def places(body, at=()):
+def places(body: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
     steps = body.items() if isinstance(body, dict) else enumerate(body) if isinstance(body, list) else ()
     for step, value in steps:
         yield (*at, step)
@@ -221,7 +225,7 @@ def places(body, at=()):
 @pytest.mark.parametrize("sample", sorted(SAMPLES.glob("*.json")), ids=lambda path: path.stem)
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())
-def test_no_mutation_of_a_payload_raises_anything_but_a_refusal_with_a_path(sample, data):
+def test_no_mutation_of_a_payload_raises_anything_but_a_refusal_with_a_path(sample: Path, data: st.DataObject) -> None:
     body = copy.deepcopy(load(sample))
     for where in data.draw(st.lists(st.sampled_from(list(places(body))), min_size=1, max_size=3)):
         mutate(body, where, data.draw(ANYTHING))
@@ -230,7 +234,7 @@ def test_no_mutation_of_a_payload_raises_anything_but_a_refusal_with_a_path(samp
     json.dumps(operation_outcome(issues or ()), ensure_ascii=False).encode()
 
 
-def issues_of(body):
+def issues_of(body: Any) -> tuple[Issue, ...] | None:
     try:
         found = referrals(body)
         assert found
@@ -240,7 +244,7 @@ def issues_of(body):
     return None
 
 
-def mutate(body, where, value):
+def mutate(body: Any, where: tuple[Any, ...], value: Any) -> None:
     for step in where[:-1]:
         try:
             body = body[step]
