@@ -7,16 +7,16 @@ at once in a process of its own. Everything runs on this machine, all four servi
 import argparse
 import asyncio
 import json
-import os
 import sys
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from time import monotonic, perf_counter
+from time import monotonic, perf_counter, process_time
 from typing import Any
 
 import httpx
+import uvloop
 from aiokafka import AIOKafkaProducer
 
 from bench.usage import cpu_seconds
@@ -96,7 +96,7 @@ async def prepare(stack: Stack, playground: Playground, count: int, capacity: in
 def used(stack: Stack) -> dict[str, float]:
     """CPU seconds so far, per process tree, the simulator (this process) included."""
     pids = {name: stack.pid(name) for name in PARTS}
-    return {name: cpu_seconds(pid) for name, pid in pids.items() if pid} | {"simulator": cpu_seconds(os.getpid())}
+    return {name: cpu_seconds(pid) for name, pid in pids.items() if pid} | {"simulator": process_time()}
 
 
 def _per_journey(before: Mapping[str, float], after: Mapping[str, float], journeys: int) -> dict[str, float]:
@@ -171,7 +171,7 @@ def main() -> None:
     stack.remove()
     stack.up()
     try:
-        result = asyncio.run(measure(stack, options))
+        result = uvloop.run(measure(stack, options))
     finally:
         stack.down()
     RESULTS.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")

@@ -12,9 +12,10 @@ from pydantic import ValidationError
 
 from contracts.catalog import TYPES
 from contracts.docs import stale
-from contracts.envelope import attributes_of, read_structured, structured
+from contracts.envelope import attributes_of
 from contracts.event import REGISTRY, Event, problems_of
 from contracts.schemas import schema_of
+from contracts.structured import read_structured, structured
 from contracts.topics import OWNED, topic_of
 
 ROOT = Path(__file__).parents[2]

@@ -5,7 +5,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from contracts.envelope import Envelope, EnvelopeError, read_record
+from contracts.envelope import Envelope, EnvelopeError
+from contracts.record import read_record
 from messaging import unreadable
 from messaging.decision import DueTimer
 from messaging.message import Received, Record, Trouble, digest_of

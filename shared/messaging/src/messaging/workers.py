@@ -9,7 +9,7 @@ from typing import Any
 import asyncpg
 import structlog
 
-from contracts.envelope import read_record
+from contracts.record import read_record
 from messaging import trouble
 from messaging.message import Received
 from messaging.processor import Processor

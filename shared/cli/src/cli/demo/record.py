@@ -8,8 +8,9 @@ from typing import Any
 from cli.demo.tally import Sent, Tally
 from contracts import followup, intake
 from contracts.custody_check import Finding, check
-from contracts.envelope import Envelope, read_record
+from contracts.envelope import Envelope
 from contracts.event import REGISTRY, Event
+from contracts.record import read_record
 
 
 @dataclass(slots=True)
