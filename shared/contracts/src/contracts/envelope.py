@@ -97,7 +97,9 @@ def parse_attributes(texts: Mapping[str, Any]) -> Envelope:
 
 
 def _is_ours(source: Any) -> bool:
-    return source.startswith(OURS.encode() if isinstance(source, bytes) else OURS) if isinstance(source, str | bytes) else False
+    if isinstance(source, bytes):
+        return source.startswith(OURS.encode())
+    return isinstance(source, str) and source.startswith(OURS)
 
 
 def _text(value: str | int | datetime) -> str:
