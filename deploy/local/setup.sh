@@ -57,10 +57,10 @@ install_uv() {
     if [ -x "$tools/bin/uv" ] && cmp -s "$pin" "$tools/pin"; then return; fi
     rm -rf "$tools"
     if "$python" -m venv "$tools" >/dev/null 2>&1; then
-        "$tools/bin/python" -m pip install -q --disable-pip-version-check --require-hashes -r "$pin"
+        "$tools/bin/python" -m pip install -q --disable-pip-version-check --root-user-action=ignore --require-hashes -r "$pin"
     elif "$python" -m pip --version >/dev/null 2>&1; then
         rm -rf "$tools"
-        "$python" -m pip install -q --disable-pip-version-check --require-hashes --target "$tools" -r "$pin"
+        "$python" -m pip install -q --disable-pip-version-check --root-user-action=ignore --require-hashes --target "$tools" -r "$pin"
     else
         rm -rf "$tools"
         fail "$python has neither venv nor pip: install one of them (Debian: apt-get install python3-venv)"

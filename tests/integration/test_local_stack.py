@@ -124,6 +124,21 @@ def test_without_java_the_error_says_what_to_do(tmp_path: Path, monkeypatch: pyt
         Stack(tmp_path / "home").start("kafka")
 
 
+def test_a_killed_service_comes_back_where_it_was(stack: Stack) -> None:
+    before = stack.http_url("followup")
+    stack.kill("followup")
+    assert stack.pid("followup") is None
+    stack.start("followup")
+    assert stack.http_url("followup") == before
+    assert all(row.ready for row in stack.status())
+
+
+def test_a_service_is_not_given_its_owner(stack: Stack) -> None:
+    environment = Path(f"/proc/{stack.pid('intake')}/environ").read_bytes()
+    assert b"INTAKE_POSTGRES_DSN" in environment
+    assert b"OWNER_DSN" not in environment
+
+
 async def _send(bootstrap: str, value: bytes) -> tuple[TopicPartition, int]:
     producer = AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all")
     await producer.start()

@@ -39,6 +39,28 @@ class Database:
         }
 
 
+def note_of(dsn: str) -> str | None:
+    """What `leave_note` wrote into this database; it lives and dies with the data."""
+    return asyncio.run(_note_of(dsn))
+
+
+def leave_note(dsn: str, text: str) -> None:
+    """Write it as the database's comment; the DSN must be the owner's."""
+    name = urlsplit(dsn).path.strip("/")
+    asyncio.run(_run(dsn, f"COMMENT ON DATABASE \"{name}\" IS '{text}'"))
+
+
+async def _note_of(dsn: str) -> str | None:
+    connection = await asyncpg.connect(dsn)
+    try:
+        note: str | None = await connection.fetchval(
+            "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = current_database()"
+        )
+    finally:
+        await connection.close()
+    return note
+
+
 def answers(dsn: str) -> bool:
     """Whether the server takes connections."""
     return asyncio.run(_answers(dsn))

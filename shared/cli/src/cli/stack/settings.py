@@ -17,7 +17,7 @@ class StackSettings:
 
     env: Mapping[str, Environment] = field(default_factory=dict)
     kafka_heap: str = "512m"
-    start_within: float = 60.0
+    start_within: float = 120.0
     stop_within: float = 15.0
     kafka_bootstrap: str | None = field(default_factory=lambda: _from_environment("RAPPORT_KAFKA_BOOTSTRAP"))
     postgres_dsn: str | None = field(default_factory=lambda: _from_environment("RAPPORT_POSTGRES_DSN"))
