@@ -21,7 +21,8 @@ from cli.events.documents import documents
 from cli.events.kafka import no_broker
 from cli.stack.errors import StackError
 from contracts.catalog import TYPES
-from contracts.envelope import Envelope, EnvelopeError, attributes_of, read_structured, to_headers
+from contracts.envelope import Envelope, EnvelopeError, attributes_of, to_headers
+from contracts.structured import read_structured
 from contracts.topics import topic_of
 
 # The broker decides what is too large, so the client must not do it first.

@@ -12,8 +12,10 @@ from cli.events.documents import documents
 from cli.stack.errors import StackError
 from contracts.catalog import TYPES
 from contracts.custody import Recorded
-from contracts.envelope import EnvelopeError, read_record, read_structured
+from contracts.envelope import EnvelopeError
 from contracts.event import REGISTRY
+from contracts.record import read_record
+from contracts.structured import read_structured
 
 Episodes = dict[str, list[Recorded]]
 

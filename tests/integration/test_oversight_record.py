@@ -1,0 +1,139 @@
+"""The record on real PostgreSQL: every event once, in batches, and nobody who runs the service can change it."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import asyncpg
+import pytest
+from tests.support.journeys import EPISODE, Journey, whole_journey
+from tests.support.stack import FreshDatabase, Infra
+
+from contracts.custody import Recorded
+from contracts.envelope import Headers, attributes_of, to_headers
+from contracts.topics import OWNED
+from messaging.metrics import Meters
+from messaging.migrate import migrate
+from oversight import store
+from oversight.consumer import Recorder
+
+TOPICS = {source: topic for topic, source in OWNED.items()}
+
+
+@dataclass(frozen=True)
+class Record:
+    topic: str
+    headers: Headers
+    value: bytes | None
+    partition: int
+    offset: int
+
+
+def records_of(events: list[Recorded]) -> list[Record]:
+    return [
+        Record(TOPICS[e.source], to_headers(attributes_of(e)), d.model_dump_json(exclude_none=True).encode(), 0, number)
+        for number, (e, d) in enumerate(events)
+    ]
+
+
+@pytest.fixture(scope="module")
+def database(infra: Infra) -> FreshDatabase:
+    fresh = infra.database()
+    migrate(fresh.owner_dsn, "oversight")
+    return fresh
+
+
+@pytest.fixture
+def use(database: FreshDatabase) -> Callable[[Callable[[Any], Awaitable[Any]]], Any]:
+    """Runs something on a pool of the runtime role, on an empty record."""
+
+    async def run(act: Callable[[Any], Awaitable[Any]]) -> Any:
+        owner = await asyncpg.connect(database.owner_dsn)
+        await owner.execute("TRUNCATE record")
+        await owner.close()
+        async with asyncpg.create_pool(database.runtime_dsn, min_size=1, max_size=2) as pool:
+            return await act(pool)
+
+    return lambda act: asyncio.run(run(act))
+
+
+def test_a_batch_recorded_twice_is_there_once_and_reads_back_in_order(use: Any) -> None:
+    events = whole_journey().events
+
+    async def act(pool: Any) -> Any:
+        recorder = Recorder(pool, b"k" * 16, Meters())
+        await recorder.take(records_of(events))
+        await recorder.take(records_of(events[::-1]))
+        return await store.episode(pool, EPISODE)
+
+    rows = use(act)
+    assert [json.loads(attributes)["id"] for attributes, _ in rows] == [envelope.id for envelope, _ in events]
+    assert [data for _, data in rows] == [record.value for record in records_of(events)]
+
+
+def test_the_same_identity_with_other_content_is_an_alarm_and_the_first_one_stays(use: Any) -> None:
+    meters = Meters()
+    first, *_ = records_of(whole_journey().events)
+    other = Record(first.topic, first.headers, b"{}", 0, 99)
+
+    async def act(pool: Any) -> Any:
+        recorder = Recorder(pool, b"k" * 16, meters)
+        await recorder.take([first])
+        await recorder.take([other])
+        await recorder.take([first])
+        return await pool.fetch("SELECT data FROM record")
+
+    assert [row["data"] for row in use(act)] == [first.value]
+    assert meters.registry.get_sample_value("identity_conflicts_total") == 1
+
+
+def test_a_record_that_the_database_refuses_is_kept_by_its_place_and_holds_nobody_up(use: Any) -> None:
+    good = records_of(whole_journey().events)
+    headers = [(name, b"not a time" if name == "ce_time" else raw) for name, raw in good[0].headers]
+    nul = [(name, b"a\x00b" if name == "ce_id" else raw) for name, raw in good[0].headers]
+    bad = [Record(good[0].topic, headers, b"{}", 1, 1), Record(good[0].topic, nul, b"{}", 1, 2)]
+
+    async def act(pool: Any) -> Any:
+        await Recorder(pool, b"k" * 16, Meters()).take([*good[:3], *bad, *good[3:]])
+        return await pool.fetch("SELECT source, id FROM record ORDER BY n")
+
+    found = [(row["source"], row["id"]) for row in use(act)]
+    assert len(found) == len(good) + 2
+    assert {("kafka:intake.events.v1", "1-1"), ("kafka:intake.events.v1", "1-2")} <= set(found)
+
+
+FORBIDDEN = ("UPDATE record SET id = 'x'", "DELETE FROM record", "TRUNCATE record", "DROP TABLE record")
+
+
+@pytest.mark.parametrize("statement", FORBIDDEN)
+def test_the_runtime_role_cannot_change_the_record(use: Any, statement: str) -> None:
+    async def act(pool: Any) -> None:
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await pool.execute(statement)
+
+    use(act)
+
+
+def test_a_handoff_waits_until_it_is_answered_and_is_late_past_its_deadline(use: Any) -> None:
+    late = Journey(now=datetime.now(UTC) - timedelta(days=1))
+    late.intake().offer("matching")
+    whole = whole_journey()
+
+    async def act(pool: Any) -> Any:
+        await Recorder(pool, b"k" * 16, Meters()).take(records_of(late.events))
+        return await store.standing(pool, True, 10), await store.standing(pool, False, 10)
+
+    waiting, in_time = use(act)
+    assert [(one["episode"], one["giver"], one["receiver"], one["late"]) for one in waiting] == [
+        (EPISODE, "intake", "matching", True)
+    ]
+    assert in_time == []
+
+    async def answered(pool: Any) -> Any:
+        await Recorder(pool, b"k" * 16, Meters()).take(records_of(whole.events))
+        return await store.standing(pool, None, 10)
+
+    assert use(answered) == []
