@@ -11,7 +11,8 @@ from cloudevents.core.v1.event import CloudEvent
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contracts.envelope import OURS, Envelope, EnvelopeError, attributes_of, parse_attributes, to_headers
+from contracts.binary import attributes_of, to_headers
+from contracts.envelope import OURS, Envelope, EnvelopeError, parse_attributes
 from contracts.record import read_record
 from contracts.structured import read_structured, structured
 

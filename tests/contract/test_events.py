@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from contracts.binary import attributes_of
 from contracts.catalog import TYPES
 from contracts.docs import stale
-from contracts.envelope import attributes_of
 from contracts.event import REGISTRY, Event, problems_of
 from contracts.schemas import schema_of
 from contracts.structured import read_structured, structured

@@ -16,7 +16,8 @@ import httpx
 import pytest
 from tests.support.stack import FreshDatabase, Infra, query
 
-from contracts.envelope import Envelope, attributes_of, to_headers
+from contracts.binary import attributes_of, to_headers
+from contracts.envelope import Envelope
 from contracts.referral import ReferralSubmitted
 from contracts.topics import INTAKE, REFERRALS
 from intake.api import add_api

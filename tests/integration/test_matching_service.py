@@ -14,7 +14,8 @@ import pytest
 from aiokafka import AIOKafkaProducer
 
 from cli.stack import Stack
-from contracts.envelope import Envelope, attributes_of, to_headers
+from contracts.binary import attributes_of, to_headers
+from contracts.envelope import Envelope
 from contracts.therapist import TherapistListed
 from contracts.topics import THERAPISTS
 

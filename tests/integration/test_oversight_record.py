@@ -12,8 +12,8 @@ import pytest
 from tests.support.journeys import EPISODE, Journey, whole_journey
 from tests.support.stack import FreshDatabase, Infra
 
+from contracts.binary import Headers, attributes_of, to_headers
 from contracts.custody import Recorded
-from contracts.envelope import Headers, attributes_of, to_headers
 from contracts.topics import OWNED
 from messaging.metrics import Meters
 from messaging.migrate import migrate

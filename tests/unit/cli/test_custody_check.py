@@ -10,8 +10,8 @@ from typer.testing import CliRunner, Result
 
 from cli.app import app
 from contracts import handoff, intake
+from contracts.binary import attributes_of
 from contracts.custody import Recorded
-from contracts.envelope import attributes_of
 from contracts.event import Event
 from contracts.structured import structured
 

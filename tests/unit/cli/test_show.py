@@ -7,7 +7,7 @@ from tests.support.journeys import EPISODE, whole_journey
 
 from cli.commands.journey import custodians
 from cli.commands.tail import Filter, line_of
-from contracts.envelope import Headers, attributes_of, to_headers
+from contracts.binary import Headers, attributes_of, to_headers
 from contracts.structured import read_structured
 
 ALL = Filter(None, None)

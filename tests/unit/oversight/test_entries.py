@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from contracts.envelope import Headers, attributes_of, to_headers
+from contracts.binary import Headers, attributes_of, to_headers
 from contracts.structured import read_structured
 from contracts.topics import topic_of
 from oversight.domain.entry import once

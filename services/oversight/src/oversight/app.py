@@ -1,6 +1,6 @@
 """Oversight's composition root."""
 
-from messaging.consumer import Recording
+from messaging.membership import Recording
 from messaging.service import Service
 from oversight.api import add_api
 from oversight.consumer import ROUTES, TOPICS, Recorder

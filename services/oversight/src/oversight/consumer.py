@@ -7,7 +7,7 @@ import asyncpg
 import structlog
 
 from contracts.topics import INBOUND, OWNED
-from messaging import trouble
+from messaging import patience
 from messaging.message import Record
 from messaging.metrics import Meters
 from messaging.routes import Kept, Routes, on
@@ -29,7 +29,7 @@ class Recorder:
 
     async def take(self, records: Sequence[Record]) -> None:
         """One statement for the batch; a record that the database refuses is kept by its place."""
-        await trouble.bisecting(records, self._write, self._refused)
+        await patience.bisecting(records, self._write, self._refused)
 
     async def _write(self, records: Sequence[Record]) -> None:
         entries, others = once(entry_of(record, self._key) for record in records)

@@ -4,8 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from contracts.oversight import LedgerRead
-from messaging.decision import Command, Decision, Facts
-from messaging.service import NoContext
+from messaging.decision import Command, Decision, Facts, NoContext
 
 
 class ReadRecord(Command):

@@ -1,4 +1,4 @@
-"""The CloudEvents 1.0 envelope of every event, and its attributes as Kafka headers; records are read by `record`."""
+"""The CloudEvents 1.0 envelope of every event, as it is read; `record` reads it from Kafka, `binary` writes it."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -26,7 +26,6 @@ def _utc(value: Any) -> datetime:
 
 Text = Annotated[str, Field(min_length=1, max_length=MAX_TEXT, pattern=_PLAIN)]
 Instant = Annotated[AwareDatetime, BeforeValidator(_utc)]
-Headers = list[tuple[str, bytes]]
 _INSTANT = "must be an RFC 3339 instant with a zone, such as 2026-11-23T09:00:00Z"
 _EXPECTED = {"time": _INSTANT, "recordedtime": _INSTANT, "sequence": "must be a number below 2^63"}
 
@@ -67,19 +66,6 @@ class Envelope(BaseModel):
 HEADERS = {f"ce_{name}": name for name in ("specversion", *Envelope.model_fields)}
 
 
-def attributes_of(envelope: Envelope) -> dict[str, str]:
-    """The attributes as CloudEvents strings; `sequence` is padded so that text order is number order."""
-    known = {name: getattr(envelope, name) for name in Envelope.model_fields}
-    return {"specversion": "1.0", **{name: _text(value) for name, value in known.items() if value is not None}}
-
-
-def to_headers(attributes: Mapping[str, str]) -> Headers:
-    """Kafka binary mode: `ce_<name>` headers, plus `content-type` and the hop's plain `traceparent`."""
-    headers = [(f"ce_{name}", value.encode()) for name, value in attributes.items() if name != "traceparent"]
-    hop = [("traceparent", attributes["traceparent"].encode())] if "traceparent" in attributes else []
-    return [*headers, *hop, ("content-type", b"application/json")]
-
-
 def parse_attributes(texts: Mapping[str, Any]) -> Envelope:
     """An envelope from CloudEvents attributes, text or UTF-8; unknown ones are passed over, and an empty one is absent.
 
@@ -100,12 +86,6 @@ def _is_ours(source: Any) -> bool:
     if isinstance(source, bytes):
         return source.startswith(OURS.encode())
     return isinstance(source, str) and source.startswith(OURS)
-
-
-def _text(value: str | int | datetime) -> str:
-    if isinstance(value, datetime):
-        return value.isoformat().replace("+00:00", "Z")
-    return f"{value:020d}" if isinstance(value, int) else value
 
 
 def _refusal(error: ValidationError) -> EnvelopeError:

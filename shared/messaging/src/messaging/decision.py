@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from contracts.envelope import Envelope
 from contracts.event import Event, Part
@@ -16,6 +16,22 @@ class Command(Part):
     """A wish that comes over HTTP and never over Kafka; `type` begins with `command:`."""
 
     type: ClassVar[str]
+
+
+class Context(Protocol):
+    """What a service's store loads for a batch; later decisions of the batch see the effects of earlier ones."""
+
+    def after(self, effects: Sequence[Any]) -> "Context":
+        """The context with these effects carried out."""
+
+
+@dataclass(frozen=True, slots=True)
+class NoContext:
+    """For handlers that need nothing but their own state."""
+
+    def after(self, effects: Sequence[Any]) -> "NoContext":
+        """Nothing changes."""
+        return self
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from typing import Any
 
 from contracts.envelope import Envelope
 from contracts.event import Event
-from messaging import trouble
+from messaging import patience
 from messaging.decision import Command
 from messaging.message import Answer, Received
 from messaging.processor import Processor
@@ -45,7 +45,7 @@ class Door:
             batch.append(self._asked.get_nowait())
         waiting = [asked for asked in batch if not asked.answer.done()]
         try:
-            await trouble.bisecting(waiting, self._settle, _fail)
+            await patience.bisecting(waiting, self._settle, _fail)
         except Exception as error:
             for asked in waiting:
                 await _fail(asked, error)

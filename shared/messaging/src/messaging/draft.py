@@ -1,8 +1,9 @@
-"""A batch on its way from decisions to its one write: states as they evolve, and what is asked of the database so far."""
+"""A batch on its way from decisions to its one write: what is asked of the database so far, column by column."""
 
 import json
 from dataclasses import dataclass, field
 from datetime import datetime
+from hashlib import blake2b
 from typing import Any
 
 from pydantic_core import to_json
@@ -11,30 +12,20 @@ from uuid_utils import uuid7
 from contracts.envelope import Envelope
 from messaging import outbox
 from messaging.decision import Decision, DueTimer, Refused, Timer
-from messaging.message import Received
-from messaging.routes import Kept
+from messaging.message import Answer, Received
+from messaging.snapshot import Subject
 
-WRITE = "SELECT messaging.write($1," + ",".join(f"${n}" for n in range(2, 35)) + ")"
+WRITE = f"SELECT messaging.write({', '.join(f'${n}' for n in range(1, 35))})"
 
 
-@dataclass(slots=True)
-class Subject:
-    """One subject in this batch: its state as read, then as decided so far; `number` is its place in the write."""
-
-    kept: Kept
-    key: str
-    version: int = 0
-    sequence: int = 0
-    state: Any = None
-    blocked: set[str] = field(default_factory=set)
-    number: int = 0
-    changed: bool = False
-    moved: bool = False
+def digest_of(value: bytes) -> bytes:
+    """What tells a duplicate from another event with the same id."""
+    return blake2b(value, digest_size=16).digest()
 
 
 @dataclass(slots=True)
 class Draft:
-    """Columns of the write, each list one parameter; a message without a subject gets a number below zero."""
+    """Columns of the write; a message without a subject gets a number below zero, a subject its place above."""
 
     source: str
     topic: str
@@ -59,66 +50,64 @@ class Draft:
             subject.number = len(self.subjects)
         return subject.number
 
-    def claim(self, message: Received, number: int, outcome: str, reply: Any = None) -> None:
+    def claim(self, message: Received, number: int, answer: Answer) -> None:
         """The message is done with, once and for all; a timer that fired is gone, unless its decision sets it again."""
         if isinstance(message.data, DueTimer):
             self.timers[number, message.data.name] = None
-        answer = to_json(reply).decode() if reply is not None else None
-        self.claims.append((number, *message.claim, message.digest, outcome, answer, message.lane_row is not None))
+        remembered = {"reason": answer.reason, "reply": answer.reply} if answer.reason or answer.reply is not None else None
+        words = to_json(remembered).decode() if remembered else None
+        again = message.lane_row is not None
+        self.claims.append((number, *message.claim, digest_of(message.value), answer.outcome, words, again))
 
-    def apply(self, message: Received, subject: Subject, decision: Decision[Any]) -> None:
+    def apply(self, message: Received, subject: Subject, decided: Decision[Any] | Refused) -> Answer:
         """Everything a decision asks for; raises TooLarge before anything of it is in the draft."""
-        said = outbox.rows(self.source, self.topic, subject.key, decision.publish, message.envelope, self.now, subject.sequence)
+        cause = message.envelope
+        said = outbox.rows(self.source, self.topic, subject.key, decided.publish, cause, self.now, subject.sequence)
         number = self.number(subject)
-        self.claim(message, number, "applied", decision.reply)
-        self._say(number, subject, said)
+        subject.sequence += len(said)
+        self.out += [(number, *row) for row in said]
+        if isinstance(decided, Refused):
+            answer = Answer("refused", decided.reason, decided.reply)
+        else:
+            answer = Answer("applied", None, decided.reply)
+        self.claim(message, number, answer)
+        if isinstance(decided, Decision):
+            self._change(number, subject, decided, cause)
+        return answer
+
+    def _change(self, number: int, subject: Subject, decision: Decision[Any], cause: Envelope) -> None:
+        subject.moved = True
         if decision.state is not None:
             subject.state, subject.changed = decision.state, True
-        subject.moved = True
         self.timers |= {(number, name): None for name in decision.cancel}
-        for timer in decision.timers:
-            self._set(number, timer, message.envelope)
-        for effect in decision.effects:
-            body = json.loads(to_json(effect))
-            self.effects.append((number, json.dumps({"effect": type(effect).__name__, **body})))
+        self.timers |= {(number, timer.name): _timer(number, timer, cause) for timer in decision.timers}
+        self.effects += [(number, json.dumps(_named(effect))) for effect in decision.effects]
         self.hasten += decision.hasten
-
-    def refuse(self, message: Received, subject: Subject, refused: Refused) -> None:
-        """A refusal changes nothing but what was said."""
-        said = outbox.rows(self.source, self.topic, subject.key, refused.publish, message.envelope, self.now, subject.sequence)
-        number = self.number(subject)
-        self.claim(message, number, "refused", {"refused": refused.reason, "reply": refused.reply})
-        self._say(number, subject, said)
-
-    def _say(self, number: int, subject: Subject, said: list[outbox.Row]) -> None:
-        subject.sequence += len(said)
-        self.out += [(number, row.shard, row.topic, row.key, row.attributes, row.value) for row in said]
-
-    def _set(self, number: int, timer: Timer, cause: Envelope) -> None:
-        anyway = datetime.max.replace(tzinfo=self.now.tzinfo) if timer.patience is None else timer.due + timer.patience
-        because = {"correlationid": cause.correlationid or cause.id, "causationid": cause.id, "sensitivity": cause.sensitivity}
-        self.timers[number, timer.name] = (number, timer.name, str(uuid7()), timer.due, anyway, json.dumps(because))
 
     def columns(self) -> tuple[Any, ...]:
         """The parameters of `messaging.write`, in its order."""
         states = [
-            (s.kept.kind, s.key, s.version, s.kept.schema, s.sequence, self._body(s), json.dumps(sorted(s.blocked)))
+            (s.kept.kind, s.key, s.version, s.kept.schema, s.sequence, _body(s), to_json(sorted(s.blocked)).decode())
             for s in self.subjects
         ]
-        wake = [{"state": s.number} for s in self.subjects if s.blocked and s.moved]
-        parked = {**self.parking, "wake": wake} if self.parking or wake else None
         cancelled = [name for name, timer in self.timers.items() if timer is None]
         timers = [timer for timer in self.timers.values() if timer]
-        return (
-            self.now, *_columns(states, 7), *_columns(self.claims, 7), *_columns(self.effects, 2), *_columns(cancelled, 2),
-            *_columns(timers, 6), *_columns(self.out, 6),
-            self.hasten, json.dumps(parked, default=str) if parked else None, self.parked_values,
-        )  # fmt: skip
-
-    @staticmethod
-    def _body(subject: Subject) -> str | None:
-        return subject.kept.adapter.dump_json(subject.state).decode() if subject.changed else None
+        wake = [{"state": s.number} for s in self.subjects if s.blocked and s.moved]
+        parked = json.dumps({**self.parking, "wake": wake}, default=str) if self.parking or wake else None
+        tables = (states, 7), (self.claims, 7), (self.effects, 2), (cancelled, 2), (timers, 6), (self.out, 6)
+        columns = [column for rows, width in tables for column in (zip(*rows, strict=True) if rows else [()] * width)]
+        return self.now, *columns, self.hasten, parked, self.parked_values
 
 
-def _columns(rows: list[tuple[Any, ...]], width: int) -> list[list[Any]]:
-    return [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in range(width)]
+def _timer(number: int, timer: Timer, cause: Envelope) -> tuple[Any, ...]:
+    anyway = datetime.max.replace(tzinfo=timer.due.tzinfo) if timer.patience is None else timer.due + timer.patience
+    because = {"correlationid": cause.correlationid or cause.id, "causationid": cause.id, "sensitivity": cause.sensitivity}
+    return number, timer.name, str(uuid7()), timer.due, anyway, json.dumps(because)
+
+
+def _named(effect: Any) -> dict[str, Any]:
+    return {"effect": type(effect).__name__, **json.loads(to_json(effect))}
+
+
+def _body(subject: Subject) -> str | None:
+    return subject.kept.adapter.dump_json(subject.state).decode() if subject.changed else None

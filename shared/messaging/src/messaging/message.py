@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from hashlib import blake2b
 from typing import Any, Protocol
 
 from contracts.envelope import Envelope
@@ -44,7 +43,7 @@ class Received:
 
     envelope: Envelope
     claim: tuple[str, str]
-    digest: bytes
+    value: bytes
     kept: Kept | None = None
     route: On | Due | None = None
     subject: str | None = None
@@ -53,11 +52,6 @@ class Received:
     record: Record | None = None
     lane_row: int | None = None
     lane_end: bool = False
-
-
-def digest_of(value: bytes) -> bytes:
-    """What tells a duplicate from another event with the same id."""
-    return blake2b(value, digest_size=16).digest()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,9 @@
 """What a decision says, as rows of the outbox: complete CloudEvents with their counter, in the order they will be sent."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
+from typing import NamedTuple
 
 from aiokafka.partitioner import murmur2
 from pydantic_core import to_json
@@ -15,20 +15,21 @@ from contracts.topics import PARTITIONS
 
 # The broker's default limit is 1 MiB for a whole batch of records; attributes and framing need a little of it.
 MAX_VALUE = 900_000
+_JSON = ("content-type", "application/json")
+Headers = list[tuple[str, str]]
 
 
 class TooLarge(ValueError):
     """The event would be refused by the broker, so it must not enter the outbox."""
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """One event to be sent; `shard` is its Kafka partition."""
 
     shard: int
     topic: str
     key: str
-    attributes: str
+    headers: str
     value: bytes
 
 
@@ -46,22 +47,25 @@ def rows(
     Raises TooLarge for an event that the broker would refuse.
     """
     through_our_door = cause.source.startswith(f"{source}/")
-    at = _instant(now)
     shared = {
-        "specversion": "1.0", "source": source, "subject": subject, "time": at, "recordedtime": at,
+        "specversion": "1.0", "source": source, "subject": subject, "time": (at := _instant(now)), "recordedtime": at,
         "correlationid": cause.correlationid or cause.id, "causationid": cause.causationid if through_our_door else cause.id,
-        "actor": f"service:{source.rpartition('/')[2]}", "sensitivity": cause.sensitivity, "traceparent": cause.traceparent,
+        "actor": f"service:{source.rpartition('/')[2]}", "sensitivity": cause.sensitivity,
     }  # fmt: skip
-    shared = {name: value for name, value in shared.items() if value is not None}
-    return [_row(shared, topic, subject, event, number) for number, event in enumerate(events, sequence + 1)]
+    headers = [(f"ce_{name}", value) for name, value in shared.items() if value is not None] + [_JSON]
+    headers += [("traceparent", cause.traceparent)] if cause.traceparent else []
+    return [_row(headers, topic, subject, event, number) for number, event in enumerate(events, sequence + 1)]
 
 
-def _row(shared: dict[str, str | None], topic: str, subject: str, event: Event, number: int) -> Row:
+def _row(shared: Headers, topic: str, subject: str, event: Event, number: int) -> Row:
     value = event.__pydantic_serializer__.to_json(event, exclude_none=True)
     if len(value) > MAX_VALUE:
         raise TooLarge
-    own = {"id": str(uuid7()), "type": event.type, "dataschema": f"/schemas/{event.type}.json", "sequence": f"{number:020d}"}
-    return Row(shard_of(subject), topic, subject, to_json(shared | own).decode(), value)
+    own = [
+        ("ce_id", str(uuid7())), ("ce_type", event.type), ("ce_dataschema", f"/schemas/{event.type}.json"),
+        ("ce_sequence", f"{number:020d}"),
+    ]  # fmt: skip
+    return Row(shard_of(subject), topic, subject, to_json(own + shared).decode(), value)
 
 
 @lru_cache(maxsize=8)

@@ -1,7 +1,5 @@
 """Setting aside: what is early waits, what cannot be processed is parked with its reason, and its lane queues behind it."""
 
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
@@ -10,8 +8,9 @@ from contracts.envelope import Envelope
 from contracts.parked import RecordParked
 from messaging import outbox
 from messaging.decision import Early
-from messaging.draft import Draft, Subject
-from messaging.message import Answer, Received, Trouble, digest_of
+from messaging.draft import Draft, digest_of
+from messaging.message import Answer, Received, Trouble
+from messaging.snapshot import Snapshot, Subject
 
 _FOREVER = timedelta(days=36500)
 _RETRIES = tuple(timedelta(seconds=s) for s in (1, 2, 5, 10, 30, 60))
@@ -33,17 +32,18 @@ class Unanswerable(RuntimeError):
         self.reason = reason
 
 
-def lanes(blocked: str) -> set[str]:
-    """The sources whose events about a subject are set aside."""
-    return set(json.loads(blocked))
-
-
-def answer_before(outcome: str, answer: str | None) -> Answer:
-    """What the inbox remembers of a message."""
-    reply = json.loads(answer) if answer else None
-    if json.loads(outcome) == "refused" and reply:
-        return Answer("refused", reply["refused"], reply["reply"])
-    return Answer(json.loads(outcome), None, reply)
+def done_before(
+    draft: Draft, message: Received, answer: Answer, digest: bytes, snapshot: Snapshot, policy: Policy
+) -> tuple[int, Answer]:
+    """A duplicate gets the answer it got; the same (source, id) with other content is an alarm, parked under its place."""
+    if digest == digest_of(message.value):
+        return 0, replace(answer, duplicate=True)
+    if message.record is None:
+        return 0, Answer("refused", "same-id-other-content")
+    place = (f"kafka:{message.record.topic}", f"{message.record.partition}-{message.record.offset}")
+    if place in snapshot.done:
+        return 0, Answer("parked", "same-id-other-content", duplicate=True)
+    return set_aside(draft, replace(message, claim=place, trouble=Trouble("same-id-other-content", "ce_id")), None, policy)
 
 
 def set_aside(
@@ -58,7 +58,7 @@ def set_aside(
     waits = isinstance(why, Early) or (why is None and message.trouble is None)
     outcome = "waiting" if waits else "parked"
     number = draft.number(subject)
-    draft.claim(message, number, outcome)
+    draft.claim(message, number, Answer(outcome, trouble.reason))
     _add(draft, message, number, outcome, trouble, policy, at_once=isinstance(why, Early))
     if not waits:
         _announce(draft, message, number, trouble, policy)
@@ -67,21 +67,8 @@ def set_aside(
     return number, Answer(outcome, trouble.reason)
 
 
-def conflict(draft: Draft, message: Received, done: Mapping[tuple[str, str], Answer], policy: Policy) -> tuple[int, Answer]:
-    """The same (source, id) with other content is an alarm: parked alone, under its place."""
-    if message.record is None:
-        return 0, Answer("refused", "same-id-other-content")
-    place = (f"kafka:{message.record.topic}", f"{message.record.partition}-{message.record.offset}")
-    if place in done:
-        return 0, Answer("parked", "same-id-other-content", duplicate=True)
-    alone = replace(message, claim=place, trouble=Trouble("same-id-other-content", "ce_id"))
-    return set_aside(draft, alone, None, policy)
-
-
 def release(draft: Draft, message: Received, subject: Subject) -> None:
     """A message that had been set aside is done with; after the last of its lane the lane is open."""
-    if message.lane_row is None:
-        return
     draft.parking.setdefault("drop", []).append({"state": subject.number, "n": message.lane_row})
     if message.lane_end:
         subject.blocked.discard(message.claim[0])
@@ -99,7 +86,7 @@ def _stay(draft: Draft, message: Received, subject: Subject | None, policy: Poli
     trouble, number = message.trouble or _trouble(why), draft.number(subject)
     gives_up = not isinstance(why, Early) or draft.now - message.envelope.time > policy.early_limit
     outcome = "parked" if gives_up else "waiting"
-    draft.claim(message, number, outcome)
+    draft.claim(message, number, Answer(outcome, trouble.reason))
     row = {"state": number, "n": message.lane_row, "outcome": outcome, "reason": trouble.reason}
     draft.parking.setdefault("keep", []).append({**row, "retry_at": draft.now + _RETRIES[-1]})
     if gives_up:
@@ -140,4 +127,4 @@ def _announce(draft: Draft, message: Received, number: int, trouble: Trouble, po
     place = f"{record.topic}-{record.partition}-{record.offset}"
     cause = read or Envelope(id=place, source=f"{draft.source}/consumer", type="unreadable", time=draft.now)
     row = outbox.rows(draft.source, policy.topic, place, [parked], cause, draft.now, 0)[0]
-    draft.out.append((number, row.shard, row.topic, row.key, row.attributes, row.value))
+    draft.out.append((number, *row))

@@ -8,7 +8,7 @@ from pydantic import TypeAdapter
 
 from contracts import catalog
 from contracts.event import Event
-from contracts.topics import OWNED, topic_of
+from contracts.topics import topic_of
 from messaging.decision import Command, Invalid
 
 Handler = Callable[..., Any]
@@ -48,7 +48,10 @@ class Kept:
 
 
 class Routes:
-    """All routes of a service; raises ValueError when two claim one event or timer."""
+    """All routes of a service; raises ValueError when two claim one event or timer.
+
+    `others` are the known types without a route here: somebody else's concern.
+    """
 
     def __init__(self, *kept: Kept) -> None:
         self.kept = {k.kind: k for k in kept}
@@ -57,17 +60,9 @@ class Routes:
         for k in kept:
             for route in k.routes:
                 self._add(k, route)
-        self.topics = tuple(
-            sorted({topic_of(event_type) for event_type in self.events if not event_type.startswith("command:")})
-        )
-        self._routed = frozenset(event_type.encode() for event_type in self.events)
-        self._known = frozenset(event_type.encode() for event_type in catalog.TYPES)
-
-    def passes_over(self, topic: str, event_type: bytes | None) -> bool:
-        """True for what is somebody else's concern: known types without a route here, and on our own topics also new ones."""
-        if event_type is None or event_type in self._routed:
-            return False
-        return event_type in self._known or topic in OWNED
+        self.commands = frozenset(name for name in self.events if name.startswith("command:"))
+        self.topics = tuple(sorted({topic_of(name) for name in self.events if name not in self.commands}))
+        self.others = frozenset(name.encode() for name in catalog.TYPES if name not in self.events)
 
     def _add(self, kept: Kept, route: On | Due) -> None:
         table: dict[str, Any] = self.events if isinstance(route, On) else self.timers

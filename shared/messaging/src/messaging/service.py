@@ -6,7 +6,6 @@ import signal
 import socket
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from datetime import timedelta
 from time import monotonic
 from typing import Any
@@ -20,42 +19,35 @@ from fastapi import FastAPI
 from faststream.kafka import KafkaBroker
 
 from contracts.topics import OWNED, PARTITIONS, parked_topic
-from messaging import http, logs, trouble
-from messaging.consumer import Consumer, Recording
+from messaging import http, logs, patience
+from messaging.consumer import Deciding
+from messaging.decision import NoContext
 from messaging.door import Door
+from messaging.lease import Lease
+from messaging.membership import Membership, Recording
 from messaging.metrics import Meters
 from messaging.parking import Policy
 from messaging.processor import Processor
-from messaging.progress import Progress
 from messaging.relay import Relay
 from messaging.routes import Routes
 from messaging.settings import KitSettings
+from messaging.snapshot import Load
 from messaging.workers import Workers
 
 log = structlog.get_logger()
 
 _STALE = 30.0
-
-
-@dataclass(frozen=True, slots=True)
-class NoContext:
-    """For services whose handlers need nothing but their own state."""
-
-    def after(self, effects: Sequence[Any]) -> "NoContext":
-        """Nothing changes."""
-        return self
-
-
-async def no_context(connection: Any, messages: Sequence[Any]) -> NoContext:
-    """The load function of services without context."""
-    return NoContext()
+NO_CONTEXT = NoContext()
 
 
 class Service:
-    """One process of a service, with the roles it was started for."""
+    """One process of a service, with the roles it was started for.
+
+    `load` is the context of its handlers: a value, or what loads it for a batch.
+    """
 
     def __init__(
-        self, name: str, settings: KitSettings, routes: Routes, load: Callable[[Any, Sequence[Any]], Any] = no_context,
+        self, name: str, settings: KitSettings, routes: Routes, load: Load = NO_CONTEXT,
         add_api: Callable[[FastAPI, "Service"], None] | None = None,
         recording: Callable[["Service"], Recording] | None = None,
     ) -> None:  # fmt: skip
@@ -94,19 +86,20 @@ class Service:
             },
         )  # fmt: skip
         owner = f"{socket.gethostname()}:{os.getpid()}"
-        self.relay = Relay(self.pool, self._producer, owner, self.meters, lease=timedelta(seconds=10))
+        self.lease = Lease(self.pool, owner, timedelta(seconds=10))
+        self.relay = Relay(self.pool, self._producer, self.lease, self.meters)
+        self._committed = asyncio.Event()
         policy = Policy(parked_topic(self.name), settings.early_limit)
-        self.processor = Processor(
-            self.pool, self.routes, self.source, self.topic, self._load, policy, self.relay.committed.set
-        )
+        self.processor = Processor(self.pool, self.routes, self.source, self.topic, self._load, policy, self._committed.set)
         self.door = Door(self.routes, self.processor, settings.max_batch)
         self.workers = Workers(self.pool, self.routes, self.processor, self.source)
         self._broker = KafkaBroker(settings.kafka_bootstrap, logger=None, allow_auto_create_topics=False, apply_types=False)
-        recording = self._recording(self) if self._recording else None
-        self._topics = recording.topics if recording else self.routes.topics
-        self.consumer = Consumer(
-            self._broker, self.routes, f"rapport-{self.name}", self.processor, Progress(self.pool), self.meters,
-            settings.max_batch, int(settings.poll_idle.total_seconds() * 1000), recording,
+        deciding = Deciding(self.routes, self.processor, self.meters)
+        recording = self._recording(self) if self._recording else Recording(self.routes.topics, deciding.take)
+        self._topics = recording.topics
+        self.membership = Membership(
+            self._broker, f"rapport-{self.name}", recording.topics, recording.take, deciding.park, self.pool, self.meters,
+            settings.max_batch, int(settings.poll_idle.total_seconds() * 1000),
         )  # fmt: skip
 
     def _producer(self) -> AIOKafkaProducer:
@@ -131,7 +124,7 @@ class Service:
     def _tasks(self, roles: Sequence[str]) -> list[Coroutine[Any, Any, None]]:
         loops: dict[str, list[Coroutine[Any, Any, None]]] = {
             "serve": [self._serve(), self._loop("door", self.door.turn)],
-            "consume": [self._loop("consumer", self.consumer.turned, pause=1.0)],
+            "consume": [self._loop("consumer", self.membership.turned, pause=0.2)],
             "relay": [self._loop("relay", self._relay_turn)],
             "timers": [
                 self._loop("timers", self.workers.fire_due, pause=0.1),
@@ -149,16 +142,16 @@ class Service:
             log.warning("loop_held", role=name, kind=type(error).__name__, sqlstate=getattr(error, "sqlstate", None))
 
         while not self.stopping.is_set():
-            await trouble.holding(turn, lambda: not self.stopping.is_set(), noticed)
+            await patience.holding(turn, lambda: not self.stopping.is_set(), noticed)
             self._turned[name] = monotonic()
             if pause:
                 await asyncio.sleep(pause)
 
     async def _relay_turn(self) -> None:
-        self.relay.committed.clear()
+        self._committed.clear()
         if not await self.relay.turn():
             with suppress(TimeoutError):
-                await asyncio.wait_for(self.relay.committed.wait(), 0.05)
+                await asyncio.wait_for(self._committed.wait(), 0.05)
 
     async def _serve(self) -> None:
         app = http.new_app(f"Rapport {self.name}", self.live, self.ready, self.meters)
@@ -183,7 +176,7 @@ class Service:
             await asyncio.wait_for(self.pool.fetchval("SELECT 1"), 2)
         except Exception as error:
             wrong["database"] = type(error).__name__
-        if not self.consumer.joined:
+        if not self.membership.joined:
             wrong["consumer"] = "no partitions assigned yet"
         if monotonic() - self._turned.get("relay", 0) > _STALE:
             wrong["relay"] = "behind"
@@ -209,7 +202,8 @@ class Service:
         with suppress(Exception):
             while monotonic() < deadline and (left := await self.relay.turn()):
                 pass
-            await self.relay.release()
+            await self.relay.discard_producer()
+            await self.lease.release()
         return left
 
 

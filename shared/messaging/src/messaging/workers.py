@@ -9,12 +9,14 @@ from typing import Any
 import asyncpg
 import structlog
 
+from contracts.envelope import Envelope
 from contracts.record import read_record
-from messaging import trouble
+from messaging import patience
+from messaging.decision import DueTimer
 from messaging.message import Received
 from messaging.processor import Processor
-from messaging.received import bind, due_timer
-from messaging.routes import Routes
+from messaging.received import bind
+from messaging.routes import Due, Kept, Routes
 
 log = structlog.get_logger()
 
@@ -67,7 +69,7 @@ class Workers:
         """Fires what is due and returns how many; a timer that fails alone is tried again later."""
         due = [self._timer(row) for row in await self._pool.fetch(DUE, limit)]
         if due:
-            await trouble.bisecting(due, self._handle, self._back_off)
+            await patience.bisecting(due, self._handle, self._back_off)
         return len(due)
 
     async def look_again(self, lanes: int = 100) -> int:
@@ -106,3 +108,12 @@ def _lanes(waiting: Sequence[Received]) -> list[list[Received]]:
     for message in waiting:
         lanes.setdefault((message.subject, message.claim[0]), []).append(message)
     return list(lanes.values())
+
+
+def due_timer(kept: Kept, route: Due, row: Any, source: str) -> Received:
+    """A due timer as a message; its cause is the event that set it."""
+    envelope = Envelope(
+        id=row["id"], source=source, type=f"timer:{route.name}", subject=row["subject"], time=row["due"], **row["cause"]
+    )
+    timer = DueTimer(route.name, row["due"], row["backlog_unread"])
+    return Received(envelope, (source, row["id"]), b"", kept, route, row["subject"], timer)

@@ -20,8 +20,9 @@ from cli.events.checking import BROKER_LIMIT, problems_in
 from cli.events.documents import documents
 from cli.events.kafka import no_broker
 from cli.stack.errors import StackError
+from contracts.binary import attributes_of, to_headers
 from contracts.catalog import TYPES
-from contracts.envelope import Envelope, EnvelopeError, attributes_of, to_headers
+from contracts.envelope import Envelope, EnvelopeError
 from contracts.structured import read_structured
 from contracts.topics import topic_of
 

@@ -11,7 +11,8 @@ import typer
 from cli.commands.options import Home
 from cli.commands.where import bootstrap_at
 from cli.events.kafka import SHOWN, reader, up_to_now
-from contracts.envelope import Envelope, EnvelopeError, attributes_of
+from contracts.binary import attributes_of
+from contracts.envelope import Envelope, EnvelopeError
 from contracts.record import read_record
 from contracts.structured import structured
 

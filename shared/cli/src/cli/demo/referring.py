@@ -11,7 +11,8 @@ from aiokafka import AIOKafkaProducer
 from cli.demo.fhir import bundle_of
 from cli.demo.people import ASSIGNER, Person
 from cli.demo.tally import Sent
-from contracts.envelope import Envelope, attributes_of, to_headers
+from contracts.binary import attributes_of, to_headers
+from contracts.envelope import Envelope
 from contracts.referral import ReferralSubmitted
 from contracts.therapist import TherapistListed
 from contracts.topics import REFERRALS, THERAPISTS

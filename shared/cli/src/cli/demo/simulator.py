@@ -9,7 +9,8 @@ from zlib import crc32
 
 from cli.demo.people import Part
 from contracts import clinical, followup, intake, matching
-from contracts.envelope import Envelope, attributes_of, to_headers
+from contracts.binary import attributes_of, to_headers
+from contracts.envelope import Envelope
 from contracts.event import Event
 from contracts.topics import CLINICAL
 

@@ -69,7 +69,7 @@ CREATE TABLE messaging.outbox (
     shard      smallint NOT NULL,
     topic      text NOT NULL,
     key        text NOT NULL,
-    attributes text NOT NULL,
+    headers    text NOT NULL,
     value      bytea NOT NULL
 );
 CREATE INDEX outbox_shard ON messaging.outbox (shard, n);

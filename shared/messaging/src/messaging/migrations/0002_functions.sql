@@ -30,7 +30,7 @@ CREATE FUNCTION messaging.write(
     e_state int[], e_effect text[],
     x_state int[], x_name text[],
     t_state int[], t_name text[], t_id text[], t_due timestamptz[], t_anyway timestamptz[], t_cause text[],
-    o_state int[], o_shard smallint[], o_topic text[], o_key text[], o_attributes text[], o_value bytea[],
+    o_state int[], o_shard smallint[], o_topic text[], o_key text[], o_headers text[], o_value bytea[],
     hasten text[], parked jsonb, p_value bytea[]
 ) RETURNS int[] LANGUAGE plpgsql AS $$
 DECLARE
@@ -100,7 +100,7 @@ BEGIN
         PERFORM messaging.park(at, parked, p_value, s_kind, s_subject, lost);
     END IF;
     IF cardinality(o_state) > 0 THEN
-        PERFORM messaging.append(o_state, o_shard, o_topic, o_key, o_attributes, o_value, lost);
+        PERFORM messaging.append(o_state, o_shard, o_topic, o_key, o_headers, o_value, lost);
     END IF;
     RETURN lost;
 END $$;
@@ -108,15 +108,15 @@ END $$;
 -- Appends to the outbox under the locks of its shards, ascending: the last thing a transaction does. It runs as its owner,
 -- since the runtime role may not insert into the outbox by any other way.
 CREATE FUNCTION messaging.append(
-    o_state int[], o_shard smallint[], o_topic text[], o_key text[], o_attributes text[], o_value bytea[], lost int[]
+    o_state int[], o_shard smallint[], o_topic text[], o_key text[], o_headers text[], o_value bytea[], lost int[]
 ) RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
 BEGIN
     PERFORM pg_advisory_xact_lock(7263, shard)
        FROM (SELECT DISTINCT shard FROM unnest(o_shard, o_state) AS o (shard, state) WHERE state <> ALL (lost) ORDER BY 1) s;
-    INSERT INTO messaging.outbox (shard, topic, key, attributes, value)
-    SELECT shard, topic, key, attributes, value
-      FROM unnest(o_state, o_shard, o_topic, o_key, o_attributes, o_value) WITH ORDINALITY
-           AS o (state, shard, topic, key, attributes, value, i)
+    INSERT INTO messaging.outbox (shard, topic, key, headers, value)
+    SELECT shard, topic, key, headers, value
+      FROM unnest(o_state, o_shard, o_topic, o_key, o_headers, o_value) WITH ORDINALITY
+           AS o (state, shard, topic, key, headers, value, i)
      WHERE state <> ALL (lost) ORDER BY i;
 END $$;
 

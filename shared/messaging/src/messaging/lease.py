@@ -1,0 +1,38 @@
+"""Which shards this relay may send: leased by time, fenced by an epoch that changes only when another takes over."""
+
+from datetime import timedelta
+from time import monotonic
+from typing import Any
+
+import asyncpg
+
+# Takes the shards that are free or ours.
+RENEW = """
+    UPDATE messaging.relay SET owner = $1, expires_at = clock_timestamp() + $2,
+           epoch = CASE WHEN owner = $1 THEN epoch ELSE epoch + 1 END
+     WHERE shard IN (SELECT shard FROM messaging.relay WHERE owner = $1 OR expires_at < clock_timestamp()
+                      ORDER BY shard FOR UPDATE SKIP LOCKED)
+ RETURNING shard, epoch"""
+RELEASE = "UPDATE messaging.relay SET expires_at = '-infinity', owner = NULL WHERE owner = $1"
+
+
+class Lease:
+    """The shards of one owner; `epochs` maps each shard held to the epoch under which it is; `renew_at` is monotonic."""
+
+    def __init__(self, pool: "asyncpg.Pool[Any]", owner: str, length: timedelta) -> None:
+        self._pool, self.owner, self._length = pool, owner, length
+        self.renew_at = 0.0
+        self.epochs: dict[int, int] = {}
+
+    async def renew(self) -> None:
+        """Holds what is held, and takes what is free."""
+        self.epochs = {row["shard"]: row["epoch"] for row in await self._pool.fetch(RENEW, self.owner, self._length)}
+        self.renew_at = monotonic() + self._length.total_seconds() / 3
+
+    def doubt(self) -> None:
+        """The next turn renews it first."""
+        self.renew_at = 0.0
+
+    async def release(self) -> None:
+        """Gives the shards back at once, so that another replica need not wait for the lease to run out."""
+        await self._pool.execute(RELEASE, self.owner)

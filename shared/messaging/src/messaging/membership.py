@@ -1,0 +1,107 @@
+"""One member of the service's consumer group: FastStream as the shell, explicit offsets, and what happens at a rebalance.
+
+Invariants: no lock is held across a poll; offsets are committed only for what the consumer says is done.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from time import time
+from typing import Any
+
+import asyncpg
+import structlog
+from aiokafka import ConsumerRebalanceListener, ConsumerRecord, TopicPartition
+from aiokafka.coordinator.assignors.range import RangePartitionAssignor
+from aiokafka.errors import CommitFailedError, IllegalStateError
+from faststream import AckPolicy
+from faststream.kafka import KafkaBroker, KafkaMessage
+from faststream.kafka.message import FAKE_CONSUMER
+
+from messaging import progress
+from messaging.consumer import Consumer, Take
+from messaging.metrics import Meters
+from messaging.suspects import Suspects
+
+log = structlog.get_logger()
+_PROGRESS_EVERY = 1.0
+
+
+async def _raw_parser(records: Any) -> KafkaMessage:
+    return KafkaMessage(
+        body=b"", headers={}, batch_headers=[], raw_message=records, correlation_id="-", message_id="-", consumer=FAKE_CONSUMER
+    )
+
+
+async def _raw_decoder(message: Any) -> Any:
+    return message.raw_message
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """For a service that writes records down and decides nothing: its topics, and what takes a whole batch of them."""
+
+    topics: Sequence[str]
+    take: Take
+
+
+class Membership(ConsumerRebalanceListener):  # type: ignore[misc]
+    """Brings batches to the consumer and commits what it has done."""
+
+    def __init__(
+        self, broker: KafkaBroker, group: str, topics: Sequence[str], take: Take, park: Take, pool: "asyncpg.Pool[Any]",
+        meters: Meters, max_batch: int, idle_ms: int,
+    ) -> None:  # fmt: skip
+        self._suspects = Suspects(pool, take, park)
+        self._consumer = Consumer(take, meters)
+        self._pool, self._meters = pool, meters
+        self.assigned: set[TopicPartition] = set()
+        self.joined = False
+        self._progress_at = 0.0
+        self._subscriber = broker.subscriber(
+            *topics, group_id=group, batch=True, ack_policy=AckPolicy.MANUAL, parser=_raw_parser, decoder=_raw_decoder,
+            batch_timeout_ms=idle_ms, max_records=max_batch, auto_offset_reset="earliest", rebalance_timeout_ms=60_000,
+            partition_assignment_strategy=(RangePartitionAssignor,), max_poll_interval_ms=1_800_000, listener=self,
+            fetch_max_wait_ms=100,
+        )  # fmt: skip
+        self._subscriber(self._take)
+
+    async def _take(self, records: Sequence[ConsumerRecord]) -> None:
+        self._meters.batch_size.observe(len(records))
+        self._consumer.handle = self._suspects.way
+        await self._consumer.take(records)
+
+    async def turned(self) -> None:
+        """Called several times a second: commits what is done and says up to when everything was read."""
+        reading = self._subscriber.consumer
+        if reading is None or self._consumer.in_hand.locked():
+            return
+        self._meters.turn.set(time())
+        await self._commit()
+        if time() - self._progress_at < _PROGRESS_EVERY:
+            return
+        self._progress_at = time()
+        await progress.write(self._pool, reading, self.assigned, self._consumer.newest)
+
+    async def _commit(self) -> None:
+        reading, done = self._subscriber.consumer, self._consumer.done
+        if reading is None or not done:
+            return
+        self._consumer.done = {}
+        try:
+            await asyncio.wait_for(reading.commit(done), timeout=10)
+        except (CommitFailedError, IllegalStateError, TimeoutError) as error:
+            log.warning("offsets_not_committed", kind=type(error).__name__)
+
+    async def on_partitions_revoked(self, revoked: Sequence[TopicPartition]) -> None:
+        """Gives up a batch that is held, waits for one in hand, and commits what is done."""
+        self._consumer.revoked = True
+        async with self._consumer.in_hand:
+            await self._commit()
+        self.assigned = set()
+
+    async def on_partitions_assigned(self, assigned: Sequence[TopicPartition]) -> None:
+        """Starts reading what is ours now, with care where earlier processes died."""
+        self.assigned, self.joined = set(assigned), True
+        await self._suspects.look(self._subscriber.consumer, self.assigned)
+        log.info("partitions_assigned", count=len(self.assigned))

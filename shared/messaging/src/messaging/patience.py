@@ -1,0 +1,43 @@
+"""Patience with trouble of the infrastructure, which holds a batch; content that fails is bisected until it is alone."""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from messaging.trouble import is_infrastructure
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 10.0
+
+
+async def holding(
+    act: Callable[[], Awaitable[Any]], go_on: Callable[[], bool], noticed: Callable[[BaseException], None]
+) -> bool:
+    """Repeats an act through whatever goes wrong, with growing pauses, until it works or may not go on (False)."""
+    pause = _FIRST_PAUSE
+    while go_on():
+        try:
+            await act()
+            return True
+        except Exception as error:
+            noticed(error)
+            await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311
+            pause = min(pause * 2, _LONGEST_PAUSE)
+    return False
+
+
+async def bisecting(
+    batch: Sequence[Any], act: Callable[[Sequence[Any]], Awaitable[None]], alone: Callable[[Any, Exception], Awaitable[None]]
+) -> None:
+    """Acts on a batch; when its content fails, on its halves in order, and hands what fails alone to `alone`."""
+    try:
+        await act(batch)
+    except Exception as error:
+        if is_infrastructure(error):
+            raise
+        if len(batch) == 1:
+            await alone(batch[0], error)
+            return
+        half = len(batch) // 2
+        await bisecting(batch[:half], act, alone)
+        await bisecting(batch[half:], act, alone)

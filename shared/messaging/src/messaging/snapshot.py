@@ -1,0 +1,79 @@
+"""What the one read of a batch brings: what was done before, the states as they will evolve, the one now, the context."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from pydantic_core import from_json
+
+from messaging.decision import Context, DueTimer
+from messaging.message import Answer, Received
+from messaging.routes import Kept, Routes
+from messaging.trouble import NewerState
+
+READ = "SELECT * FROM messaging.read($1, $2, $3, $4, $5)"
+Claim = tuple[str, str]
+Load = Context | Callable[[Any, Sequence[Received]], Awaitable[Context]]
+
+
+@dataclass(slots=True)
+class Subject:
+    """One subject in this batch: its state as read, then as decided so far; `number` is its place in the write."""
+
+    kept: Kept
+    key: str
+    version: int = 0
+    sequence: int = 0
+    state: Any = None
+    blocked: set[str] = field(default_factory=set)
+    number: int = 0
+    changed: bool = False
+    moved: bool = False
+
+
+@dataclass(slots=True)
+class Snapshot:
+    """The facts of one batch; `done` holds what is remembered of a claim: its answer, and the digest of its content."""
+
+    now: datetime
+    context: Context
+    done: dict[Claim, tuple[Answer, bytes]] = field(default_factory=dict)
+    subjects: dict[Claim, Subject] = field(default_factory=dict)
+    timers: set[str] = field(default_factory=set)
+
+    @classmethod
+    async def read(cls, connection: Any, messages: Sequence[Received], routes: Routes, load: Load) -> "Snapshot":
+        """One round trip for the kit, and one for the context of services that have one."""
+        claims = {m.claim for m in messages}
+        keys = {(m.kept.kind, m.subject) for m in messages if m.kept and not m.trouble}
+        timers = [m.envelope.id for m in messages if isinstance(m.data, DueTimer)]
+        asked = [c[0] for c in claims], [c[1] for c in claims], [k[0] for k in keys], [k[1] for k in keys], timers
+        rows = await connection.fetch(READ, *asked)
+        context = await load(connection, messages) if callable(load) else load
+        snapshot = cls(datetime.fromisoformat(rows[0]["a"]), context)
+        for row in rows[1:]:
+            snapshot._keep(row, routes)
+        return snapshot
+
+    def _keep(self, row: Any, routes: Routes) -> None:
+        if row["what"] == "done":
+            remembered = from_json(row["body"]) if row["body"] else {}
+            self.done[row["a"], row["b"]] = Answer(from_json(row["blocked"]), **remembered), row["digest"]
+        elif row["what"] == "timer":
+            self.timers.add(row["a"])
+        else:
+            kept = routes.kept[row["a"]]
+            if row["schema"] > kept.schema:
+                raise NewerState(kept.kind)
+            state = kept.adapter.validate_json(row["body"]) if row["body"] else None
+            blocked = set(from_json(row["blocked"]))
+            subject = Subject(kept, row["b"], row["version"], row["sequence"], state, blocked)
+            self.subjects[row["a"], row["b"]] = subject
+
+    def subject_of(self, message: Received) -> Subject | None:
+        """The evolving state a message is decided on, a new one when nothing is known; None when it can only be parked."""
+        if message.kept is None or message.subject is None or message.trouble:
+            return None
+        key = (message.kept.kind, message.subject)
+        return self.subjects.setdefault(key, Subject(message.kept, message.subject))

@@ -1,0 +1,3 @@
+import pytest
+def test_smoke(world):
+    pass
