@@ -74,18 +74,13 @@ def parse_attributes(texts: Mapping[str, Any]) -> Envelope:
     known = {name: value for name, value in texts.items() if value not in (None, "", b"")}
     if known.pop("specversion", None) not in ("1.0", b"1.0"):
         raise EnvelopeError("ce_specversion", "must be '1.0'")
-    if not _is_ours(known.get("source")):
+    source = known.get("source")
+    if not (source.decode(errors="replace") if isinstance(source, bytes) else str(source)).startswith(OURS):
         known.pop("sequence", None)
     try:
         return Envelope.model_validate(known)
     except ValidationError as error:
         raise _refusal(error) from None
-
-
-def _is_ours(source: Any) -> bool:
-    if isinstance(source, bytes):
-        return source.startswith(OURS.encode())
-    return isinstance(source, str) and source.startswith(OURS)
 
 
 def _refusal(error: ValidationError) -> EnvelopeError:

@@ -75,6 +75,9 @@ class Decision(Generic[S]):
     that name due now for whichever subject waits longest. `reply` is what an HTTP caller gets after the commit.
     """
 
+    outcome: ClassVar[str] = "applied"
+    reason: ClassVar[None] = None
+
     state: S | None = None
     publish: Sequence[Event] = ()
     timers: Sequence[Timer] = ()
@@ -87,6 +90,8 @@ class Decision(Generic[S]):
 @dataclass(frozen=True, slots=True)
 class Refused:
     """A legal message at the wrong moment: answered by events with the reason, never parked; 409 over HTTP."""
+
+    outcome: ClassVar[str] = "refused"
 
     reason: str
     publish: Sequence[Event] = ()

@@ -1,7 +1,7 @@
 """A batch on its way from decisions to its one write: what is asked of the database so far, column by column."""
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from hashlib import blake2b
 from typing import Any
@@ -38,13 +38,11 @@ class Draft:
     hasten: list[str] = field(default_factory=list)
     parking: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     parked_values: list[bytes | None] = field(default_factory=list)
-    alone: int = 0
 
     def number(self, subject: Subject | None) -> int:
         """The number under which the write judges this subject, or a message that has none."""
         if subject is None:
-            self.alone -= 1
-            return self.alone
+            return -1 - len(self.claims)
         if not subject.number:
             self.subjects.append(subject)
             subject.number = len(self.subjects)
@@ -66,10 +64,7 @@ class Draft:
         number = self.number(subject)
         subject.sequence += len(said)
         self.out += [(number, *row) for row in said]
-        if isinstance(decided, Refused):
-            answer = Answer("refused", decided.reason, decided.reply)
-        else:
-            answer = Answer("applied", None, decided.reply)
+        answer = Answer(decided.outcome, decided.reason, decided.reply)
         self.claim(message, number, answer)
         if isinstance(decided, Decision):
             self._change(number, subject, decided, cause)
@@ -81,13 +76,15 @@ class Draft:
             subject.state, subject.changed = decision.state, True
         self.timers |= {(number, name): None for name in decision.cancel}
         self.timers |= {(number, timer.name): _timer(number, timer, cause) for timer in decision.timers}
-        self.effects += [(number, json.dumps(_named(effect))) for effect in decision.effects]
+        self.effects += [
+            (number, to_json({"effect": type(effect).__name__, **asdict(effect)}).decode()) for effect in decision.effects
+        ]
         self.hasten += decision.hasten
 
     def columns(self) -> tuple[Any, ...]:
         """The parameters of `messaging.write`, in its order."""
         states = [
-            (s.kept.kind, s.key, s.version, s.kept.schema, s.sequence, _body(s), to_json(sorted(s.blocked)).decode())
+            (s.kept.kind, s.key, s.version, s.kept.schema, s.sequence, s.body, to_json(sorted(s.blocked)).decode())
             for s in self.subjects
         ]
         cancelled = [name for name, timer in self.timers.items() if timer is None]
@@ -103,11 +100,3 @@ def _timer(number: int, timer: Timer, cause: Envelope) -> tuple[Any, ...]:
     anyway = datetime.max.replace(tzinfo=timer.due.tzinfo) if timer.patience is None else timer.due + timer.patience
     because = {"correlationid": cause.correlationid or cause.id, "causationid": cause.id, "sensitivity": cause.sensitivity}
     return number, timer.name, str(uuid7()), timer.due, anyway, json.dumps(because)
-
-
-def _named(effect: Any) -> dict[str, Any]:
-    return {"effect": type(effect).__name__, **json.loads(to_json(effect))}
-
-
-def _body(subject: Subject) -> str | None:
-    return subject.kept.adapter.dump_json(subject.state).decode() if subject.changed else None

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from datetime import datetime
 from functools import lru_cache
-from typing import NamedTuple
 
 from aiokafka.partitioner import murmur2
 from pydantic_core import to_json
@@ -17,20 +16,11 @@ from contracts.topics import PARTITIONS
 MAX_VALUE = 900_000
 _JSON = ("content-type", "application/json")
 Headers = list[tuple[str, str]]
+Row = tuple[int, str, str, str, bytes]
 
 
 class TooLarge(ValueError):
     """The event would be refused by the broker, so it must not enter the outbox."""
-
-
-class Row(NamedTuple):
-    """One event to be sent; `shard` is its Kafka partition."""
-
-    shard: int
-    topic: str
-    key: str
-    headers: str
-    value: bytes
 
 
 @lru_cache(maxsize=100_000)
@@ -42,13 +32,14 @@ def shard_of(key: str) -> int:
 def rows(
     source: str, topic: str, subject: str, events: Sequence[Event], cause: Envelope, now: datetime, sequence: int
 ) -> list[Row]:
-    """The rows of one decision about one subject; its first event gets the counter after `sequence`.
+    """One decision's (shard, topic, key, headers, value); its first event gets the counter after `sequence`.
 
     Raises TooLarge for an event that the broker would refuse.
     """
+    at = now.isoformat().replace("+00:00", "Z")
     through_our_door = cause.source.startswith(f"{source}/")
     shared = {
-        "specversion": "1.0", "source": source, "subject": subject, "time": (at := _instant(now)), "recordedtime": at,
+        "specversion": "1.0", "source": source, "subject": subject, "time": at, "recordedtime": at,
         "correlationid": cause.correlationid or cause.id, "causationid": cause.causationid if through_our_door else cause.id,
         "actor": f"service:{source.rpartition('/')[2]}", "sensitivity": cause.sensitivity,
     }  # fmt: skip
@@ -65,9 +56,4 @@ def _row(shared: Headers, topic: str, subject: str, event: Event, number: int) -
         ("ce_id", str(uuid7())), ("ce_type", event.type), ("ce_dataschema", f"/schemas/{event.type}.json"),
         ("ce_sequence", f"{number:020d}"),
     ]  # fmt: skip
-    return Row(shard_of(subject), topic, subject, to_json(own + shared).decode(), value)
-
-
-@lru_cache(maxsize=8)
-def _instant(now: datetime) -> str:
-    return now.isoformat().replace("+00:00", "Z")
+    return shard_of(subject), topic, subject, to_json(own + shared).decode(), value

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from contracts.envelope import Envelope, EnvelopeError
+from contracts.envelope import OURS, Envelope, EnvelopeError
 from contracts.record import read_record
 from contracts.topics import OWNED
 from messaging import unreadable
@@ -21,8 +21,14 @@ def read(record: Record, routes: Routes) -> Received | None:
         return unreadable.by_place(record, Trouble("not-a-cloudevent", error.path))
     if envelope.type not in routes.events or envelope.type in routes.commands:
         return unreadable.unrouted(record, envelope, routes)
-    if envelope.source != OWNED.get(record.topic) and (barred := unreadable.barred(record, envelope)):
-        return barred if barred.trouble else bind(envelope, value, routes, record, barred.claim)
+    owner = OWNED.get(record.topic)
+    if envelope.source != owner and (owner or envelope.source.startswith(OURS)):
+        barred = unreadable.barred(record, envelope)
+        return (
+            unreadable.by_place(record, barred)
+            if isinstance(barred, Trouble)
+            else bind(envelope, value, routes, record, barred)
+        )
     return bind(envelope, value, routes, record)
 
 

@@ -66,7 +66,7 @@ class Service:
         logs.configure(self.name, self.settings.log_level)
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, self.stopping.set)
-        await self._open()
+        await self.open()
         await self._check_topics()
         tasks = [asyncio.create_task(task) for task in self._tasks(roles)]
         if "consume" in roles:
@@ -76,7 +76,8 @@ class Service:
         await asyncio.wait([stopped, *tasks], return_when=asyncio.FIRST_COMPLETED)
         await self._stop(tasks)
 
-    async def _open(self) -> None:
+    async def open(self) -> None:
+        """Makes the parts and opens the pool; nothing runs yet."""
         settings = self.settings
         self.pool = await asyncpg.create_pool(
             settings.postgres_dsn.get_secret_value(), min_size=1, max_size=8, command_timeout=30,

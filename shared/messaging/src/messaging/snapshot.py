@@ -31,6 +31,11 @@ class Subject:
     changed: bool = False
     moved: bool = False
 
+    @property
+    def body(self) -> str | None:
+        """The state as JSON, when a decision changed it."""
+        return self.kept.adapter.dump_json(self.state).decode() if self.changed else None
+
 
 @dataclass(slots=True)
 class Snapshot:

@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 
 from pydantic import ValidationError
 
-from contracts.envelope import OURS, Envelope
+from contracts.envelope import Envelope
 from contracts.event import Problem, problems_of
-from contracts.topics import INBOUND, OWNED, REFERRALS
+from contracts.topics import OWNED, REFERRALS
 from messaging.decision import Invalid
 from messaging.message import Received, Record, Trouble
 from messaging.routes import On, Routes
@@ -33,16 +33,14 @@ def unrouted(record: Record, envelope: Envelope, routes: Routes) -> Received | N
     return by_place(record, Trouble("unknown-type", "ce_type"))
 
 
-def barred(record: Record, envelope: Envelope) -> Received | None:
-    """Who may not write on this topic never claims an identity of ours; None when the source may.
+def barred(record: Record, envelope: Envelope) -> Trouble | tuple[str, str]:
+    """Who may not write on this topic never claims an identity of ours.
 
     A referral goes on to its handler under another claim, since a referrer is told why it was refused.
     """
-    if record.topic in INBOUND and not envelope.source.startswith(OURS):
-        return None
     if record.topic == REFERRALS:
-        return Received(envelope, (f"spoofed:{envelope.source}", envelope.id), b"")
-    return by_place(record, Trouble("foreign-source", "ce_source"))
+        return f"spoofed:{envelope.source}", envelope.id
+    return Trouble("foreign-source", "ce_source")
 
 
 def invalid(received: Received, error: ValueError | None = None) -> Received:
