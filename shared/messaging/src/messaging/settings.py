@@ -26,7 +26,7 @@ class KitSettings(BaseSettings):
     http_host: str = "127.0.0.1"
     http_port: int = Field(default=8080, ge=0, le=65535)
     max_batch: int = Field(default=500, ge=1, le=5000, description="records decided together")
-    poll_idle: Seconds = timedelta(milliseconds=10)
+    poll_idle: Seconds = timedelta(milliseconds=20)
     early_limit: Seconds = Field(default=timedelta(hours=24), description="how long an early event waits")
     stop_within: Seconds = Field(default=timedelta(seconds=10), description="to finish a batch and drain the relay")
     log_level: str = "info"
