@@ -147,6 +147,6 @@ BEGIN
      WHERE p.n = k.n AND k.state <> ALL (lost);
     DELETE FROM messaging.parked p USING jsonb_to_recordset(parked -> 'drop') AS d (state int, n bigint)
      WHERE p.n = d.n AND d.state <> ALL (lost);
-    UPDATE messaging.parked p SET retry_at = at FROM jsonb_to_recordset(parked -> 'wake') AS w (state int)
+    UPDATE messaging.parked p SET retry_at = park.at FROM jsonb_to_recordset(parked -> 'wake') AS w (state int)
      WHERE p.outcome = 'waiting' AND p.kind = s_kind[w.state] AND p.subject = s_subject[w.state] AND w.state <> ALL (lost);
 END $$;
