@@ -24,7 +24,7 @@ from messaging.metrics import Meters
 from messaging.suspects import Suspects
 
 log = structlog.get_logger()
-_PROGRESS_EVERY = 1.0
+_PROGRESS_EVERY, _BROKER_SILENT = 1.0, 15.0
 
 
 async def _raw_parser(records: Any) -> KafkaMessage:
@@ -70,6 +70,16 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]
         self._meters.batch_size.observe(len(records))
         self._consumer.handle = self._suspects.way
         await self._consumer.take(records)
+
+    def missing(self) -> str | None:
+        """What keeps this member from reading: no assignment yet, or a broker that has not answered lately."""
+        if not self.joined:
+            return "no partitions assigned yet"
+        reading = self._subscriber.consumer
+        answers = [reading.last_poll_timestamp(tp) or 0 for tp in self.assigned] if reading else []
+        if self.assigned and time() - max(answers, default=0) / 1000 > _BROKER_SILENT:
+            return "the broker has not answered lately"
+        return None
 
     async def turned(self) -> None:
         """Called several times a second: commits what is done and says up to when everything was read."""

@@ -60,6 +60,7 @@ class Service:
         self.meters = Meters()
         self.stopping = asyncio.Event()
         self._turned: dict[str, float] = {}
+        self._roles: Sequence[str] = ()
         self.pool: asyncpg.Pool[Any]
         self.door: Door
 
@@ -68,6 +69,7 @@ class Service:
         logs.configure(self.name, self.settings.log_level)
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, self.stopping.set)
+        self._roles = roles
         await self.open()
         await self._check_topics()
         tasks = [asyncio.create_task(task) for task in self._tasks(roles)]
@@ -179,9 +181,9 @@ class Service:
             await asyncio.wait_for(self.pool.fetchval("SELECT 1"), 2)
         except Exception as error:
             wrong["database"] = type(error).__name__
-        if not self.membership.joined:
-            wrong["consumer"] = "no partitions assigned yet"
-        if monotonic() - self._turned.get("relay", 0) > _STALE:
+        if "consume" in self._roles and (missing := self.membership.missing()):
+            wrong["consumer"] = missing
+        if "relay" in self._roles and monotonic() - self._turned.get("relay", 0) > _STALE:
             wrong["relay"] = "behind"
         return wrong
 
