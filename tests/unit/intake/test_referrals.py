@@ -22,7 +22,7 @@ def said(outcome: Any) -> list[str]:
 def test_a_consented_referral_opens_an_episode_and_offers_it_to_matching(referral: Any, facts: Any) -> None:
     asked = referral()
     decision = on_referral_submitted(asked, None, facts(episode_of(asked)))
-    assert said(decision) == ["ReferralAccepted", "EpisodeOpened", "HandoffOffered"]
+    assert said(decision) == ["EpisodeOpened", "ReferralAccepted", "HandoffOffered"]
     offer = decision.publish[-1]
     assert (offer.giver, offer.receiver, offer.kind, offer.attempt) == ("intake", "matching", "matching", 1)
     assert offer.deadline - facts("s").now == timedelta(days=1)

@@ -190,7 +190,7 @@ def _opened(event: ReferralSubmitted, facts: Facts[Context]) -> Decision[Episode
     opened = intake.EpisodeOpened(need=need, consent_basis=consent.kind, custodian=DESK)
     return Decision(
         episode.under(step.custody),
-        publish=[_accepted(event, facts), opened, *step.publish],
+        publish=[opened, _accepted(event, facts), *step.publish],
         timers=step.timers,
         effects=[KeepIdentity(facts.subject, **event.client.model_dump(), note=event.note)],
         reply={"episode": facts.subject, "repeated": False},
