@@ -120,14 +120,16 @@ BEGIN
      WHERE state <> ALL (lost) ORDER BY i;
 END $$;
 
--- As many waiting timers of a name as it was asked for become due now, those due first being first.
+-- Timers of a name become due now, in the order in which they were due: twenty for each time it was asked for, since what
+-- came free may not suit whoever is first in line.
 CREATE FUNCTION messaging.hasten(names text[], at timestamptz) RETURNS void LANGUAGE sql AS $$
-    UPDATE messaging.timer t SET due = at, fires_anyway = at
-      FROM (SELECT name, count(*) AS places FROM unnest(names) AS asked (name) GROUP BY name) asked
-     CROSS JOIN LATERAL (
-           SELECT kind, subject FROM messaging.timer w WHERE w.name = asked.name AND w.due > at
-            ORDER BY w.due, w.subject LIMIT asked.places FOR UPDATE SKIP LOCKED) w
-     WHERE t.kind = w.kind AND t.subject = w.subject AND t.name = asked.name
+    UPDATE messaging.timer t SET due = at + line.place * interval '1 microsecond', fires_anyway = at
+      FROM (SELECT asked.name, w.kind, w.subject, row_number() OVER (ORDER BY w.due, w.subject) AS place
+              FROM (SELECT name, count(*) * 20 AS most FROM unnest(names) AS n (name) GROUP BY name) asked
+             CROSS JOIN LATERAL (
+                   SELECT kind, subject, due FROM messaging.timer w WHERE w.name = asked.name AND w.due > at
+                    ORDER BY w.due, w.subject LIMIT asked.most FOR UPDATE SKIP LOCKED) w) line
+     WHERE t.kind = line.kind AND t.subject = line.subject AND t.name = line.name
 $$;
 
 -- Carries out what a batch sets aside (add), looks at again later (keep), gives up on (park) or is done with (drop), and
