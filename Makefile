@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down test lint format types arch bench faults docs lock
+.PHONY: help setup demo up down test lint format types arch bench docs lock
 
 bin := .venv/bin
 
@@ -37,9 +37,6 @@ arch: setup      ## import-linter: who may know whom
 
 bench: setup     ## speed; writes bench/results/latest.json
 	@$(bin)/python -m bench.journeys $(ARGS)
-
-faults: setup    ## tests that kill, cut and freeze
-	@$(bin)/pytest tests/faults $(ARGS)
 
 docs: setup      ## generate docs/events.md and the JSON Schemas from the contracts
 	@$(bin)/python -P -m contracts docs

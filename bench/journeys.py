@@ -165,6 +165,7 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=100.0, help="referrals per second of the paced load")
     parser.add_argument("--seconds", type=float, default=20.0, help="length of the paced load")
     parser.add_argument("--rounds", type=int, default=3, help="the median round counts")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="where the figures are written")
     options = parser.parse_args()
     stack = Stack(Path(".rapport/bench"), say=print)
     stack.down()
@@ -174,7 +175,7 @@ def main() -> None:
         result = uvloop.run(measure(stack, options))
     finally:
         stack.down()
-    RESULTS.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    options.out.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     print(json.dumps(result, indent=2))
 
 
