@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from cli.demo.fhir import bundle_of
-from contracts.envelope import Envelope, attributes_of, to_headers
+from contracts.binary import attributes_of, to_headers
+from contracts.envelope import Envelope
 from contracts.referral import ReferralSubmitted
 from contracts.structured import structured
 
@@ -28,7 +29,7 @@ def referral(identifier: str, **changes: Any) -> Json:
     """A referral that is taken as it stands; `changes` replace its members."""
     plain = {
         "assigner": ASSIGNER, "identifier": identifier, "client": _CLIENT, "need": {"problem_area": "anxiety", "place": "NY"},
-        "consent": {"kind": "written-consent"},
+        "consent": {"kind": "written-consent"}, "note": "Prefers mornings.",
     }  # fmt: skip
     return {**deepcopy(plain), **changes}
 
@@ -53,12 +54,12 @@ def transaction(data: Mapping[str, Any]) -> Json:
 
 def fhir_body(door: str, bundle: Mapping[str, Any]) -> Json:
     """The resources of a transaction as the door wants them."""
-    bundle = deepcopy(dict(bundle))
+    own = deepcopy(dict(bundle))
     if door == "/fhir (batch)":
-        return bundle | {"type": "batch"}
+        return own | {"type": "batch"}
     if door == "/fhir/ServiceRequest":
-        return _with_contained(bundle)
-    return _message(bundle) if door == "/fhir/$process-message" else bundle
+        return _with_contained(own)
+    return _message(own) if door == "/fhir/$process-message" else own
 
 
 def path_of(door: str) -> str:
@@ -89,4 +90,5 @@ def _message(bundle: Json) -> Json:
         "resourceType": "MessageHeader", "eventCoding": {"system": "urn:test", "code": "servicerequest-request"},
         "source": {"endpoint": ASSIGNER}, "focus": [{"reference": focus}],
     }  # fmt: skip
-    return {"resourceType": "Bundle", "type": "message", "entry": [{"fullUrl": "urn:test:header", "resource": header}, *bundle["entry"]]}
+    entries = [{"fullUrl": "urn:test:header", "resource": header}, *bundle["entry"]]
+    return {"resourceType": "Bundle", "type": "message", "entry": entries}

@@ -13,7 +13,9 @@ from typing import Any, Self, TypeVar
 import httpx
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from typer.testing import CliRunner, Result
 
+from cli.app import app
 from cli.demo.people import Part, Person, therapists
 from cli.demo.playing import Playground
 from cli.demo.record import Record
@@ -39,6 +41,7 @@ class Heard:
 
     record: Record = field(default_factory=Record)
     answers: dict[Sent, Event] = field(default_factory=dict)
+    answered_at: dict[Sent, float] = field(default_factory=dict)
     parked: dict[tuple[str, Place], RecordParked] = field(default_factory=dict)
 
     def of_an_owner(self, record: Any) -> None:
@@ -47,7 +50,9 @@ class Heard:
         envelope, _ = read_record(record.headers, record.value)
         event = self.record.episodes[envelope.subject or ""][-1][1]
         if isinstance(event, ReferralAccepted | ReferralRefused):
-            self.answers[event.referral_source, event.referral_id] = event
+            sent = event.referral_source, event.referral_id
+            self.answers[sent] = event
+            self.answered_at.setdefault(sent, monotonic())
 
     def of_parking(self, record: Any) -> None:
         """One record of a parked topic."""
@@ -65,6 +70,7 @@ class World:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="world", daemon=True)
         self._closing = AsyncExitStack()
+        self._http = httpx.Client(timeout=30)
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -72,6 +78,7 @@ class World:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        self._http.close()
         self.call(self._closing.aclose())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
@@ -89,11 +96,11 @@ class World:
         """Starts a coroutine in the world's loop and goes on."""
         return asyncio.run_coroutine_threadsafe(act, self._loop)
 
-    def until(self, look: Callable[[], T], what: str, within: float = 20) -> T:
+    def until(self, look: Callable[[], T | None], what: str, within: float = 10) -> T:
         """The first true answer; fails the test with `what` was waited for in vain."""
         deadline = monotonic() + within
         while not (seen := look()):
-            self._playground.quiet_for()
+            self._listens()
             if monotonic() > deadline:
                 pytest.fail(f"{what}: not within {within:g} s")
             sleep(0.02)
@@ -103,14 +110,17 @@ class World:
         """So many therapists, each with more places than all tests need, known to matching when this returns."""
         listed = list(therapists(count, seed=11, capacity=20))
         self.call(self._list(listed))
-        with self.http("matching") as matching:
-            for name, _ in listed:
-                path = f"/v1/therapists/{name}"
-                self.until(lambda path=path: matching.get(path).is_success, f"matching knows {name}")  # type: ignore[misc]
+        for name, _ in listed:
+            path = f"/v1/therapists/{name}"
+            self.until(lambda path=path: self.get("matching", path).is_success, f"matching knows {name}")  # type: ignore[misc]
 
-    def http(self, service: str) -> httpx.Client:
-        """A client of one service's API."""
-        return httpx.Client(base_url=self.stack.http_url(service), timeout=30)
+    def get(self, service: str, path: str, **request: Any) -> httpx.Response:
+        """One GET to a service's API."""
+        return self._http.get(self.stack.http_url(service) + path, **request)
+
+    def post(self, path: str, **request: Any) -> httpx.Response:
+        """One POST to intake, which has all the doors."""
+        return self._http.post(self.stack.http_url("intake") + path, **request)
 
     def send(self, topic: str, key: str, value: bytes | None, headers: Headers) -> Place:
         """One record, acknowledged by the broker; where it lies."""
@@ -133,7 +143,7 @@ class World:
         wanted = list(sent)
         deadline = monotonic() + within
         while elsewhere := {one: self.tally.fate(one) for one in wanted if self.tally.fate(one) != fate}:
-            self._playground.quiet_for()
+            self._listens()
             if monotonic() > deadline:
                 some = "\n".join(f"  {one}: {where}" for one, where in list(elsewhere.items())[:10])
                 pytest.fail(f"{len(elsewhere)} of {len(wanted)} clients are not in {fate} after {within:g} s:\n{some}")
@@ -153,9 +163,15 @@ class World:
         ear = AIOKafkaConsumer(bootstrap_servers=bootstrap, auto_offset_reset="earliest", fetch_max_wait_ms=100)
         await ear.start()
         ear.assign([TopicPartition(topic, n) for topic in PARKED for n in range(PARTITIONS)])
-        listening = asyncio.create_task(self._listen(ear))
+        self._listening = asyncio.create_task(self._listen(ear))
         self._closing.push_async_callback(ear.stop)
-        self._closing.callback(listening.cancel)
+        self._closing.callback(self._listening.cancel)
+
+    def _listens(self) -> None:
+        """Raises what ended the listening, so that no test waits for what nobody would hear."""
+        self._playground.quiet_for()
+        if self._listening.done():
+            self._listening.result()
 
     async def _listen(self, ear: AIOKafkaConsumer) -> None:
         async for record in ear:
@@ -170,3 +186,7 @@ class World:
         sent = await self._playground.producer.send_and_wait(topic, value, key=key.encode(), headers=headers)
         return sent.topic, sent.partition, sent.offset
 
+
+def rapport(stack: Stack, *words: str) -> Result:
+    """The command on this stack; an error that it foresaw is in `exception`, as the sentence a person would read."""
+    return CliRunner().invoke(app, [*words, "--home", str(stack.home)], env={"COLUMNS": "200"})
