@@ -23,13 +23,13 @@ Take = Callable[[Sequence[ConsumerRecord]], Awaitable[None]]
 
 
 class Consumer:
-    """Takes one batch at a time; `done` are the offsets that may be committed, `newest` the record timestamps handled."""
+    """Takes one batch at a time; `handled` are the offsets that may be committed, `newest` the timestamps of those records."""
 
     def __init__(self, handle: Take, meters: Meters) -> None:
         self.handle, self._meters = handle, meters
         self.in_hand = asyncio.Lock()
         self.revoked = False
-        self.done: dict[TopicPartition, int] = {}
+        self.handled: dict[TopicPartition, int] = {}
         self.newest: dict[TopicPartition, int] = {}
 
     async def take(self, records: Sequence[ConsumerRecord]) -> None:
@@ -37,7 +37,7 @@ class Consumer:
         async with self.in_hand:
             started, self.revoked = monotonic(), False
             if await patience.holding(lambda: self.handle(records), lambda: not self.revoked, self._noticed):
-                self.done |= {TopicPartition(r.topic, r.partition): r.offset + 1 for r in records}
+                self.handled |= {TopicPartition(r.topic, r.partition): r.offset + 1 for r in records}
                 self.newest |= {TopicPartition(r.topic, r.partition): r.timestamp for r in records}
             self._meters.batch.observe(monotonic() - started)
 

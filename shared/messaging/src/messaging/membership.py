@@ -58,6 +58,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]
         self.assigned: set[TopicPartition] = set()
         self.joined = False
         self._progress_at = 0.0
+        self._committed: dict[TopicPartition, int] = {}
         self._subscriber = broker.subscriber(
             *topics, group_id=group, batch=True, ack_policy=AckPolicy.MANUAL, parser=_raw_parser, decoder=_raw_decoder,
             batch_timeout_ms=idle_ms, max_records=max_batch, auto_offset_reset="earliest", rebalance_timeout_ms=60_000,
@@ -82,24 +83,24 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]
         return None
 
     async def turned(self) -> None:
-        """Called several times a second: commits what is done and says up to when everything was read."""
+        """Called several times a second: commits what is handled and says up to when everything was read."""
         reading = self._subscriber.consumer
-        if reading is None or self._consumer.in_hand.locked():
+        if reading is None:
             return
         self._meters.turn.set(time())
         await self._commit()
-        if time() - self._progress_at < _PROGRESS_EVERY:
-            return
-        self._progress_at = time()
-        await progress.write(self._pool, reading, self.assigned, self._consumer.newest)
+        if time() - self._progress_at > _PROGRESS_EVERY:
+            self._progress_at = time()
+            await progress.write(self._pool, reading, self.assigned, self._consumer)
 
     async def _commit(self) -> None:
-        reading, done = self._subscriber.consumer, self._consumer.done
-        if reading is None or not done:
+        reading, handled = self._subscriber.consumer, self._consumer.handled
+        news = {tp: offset for tp, offset in handled.items() if tp in self.assigned and self._committed.get(tp) != offset}
+        if reading is None or not news:
             return
-        self._consumer.done = {}
         try:
-            await asyncio.wait_for(reading.commit(done), timeout=10)
+            await asyncio.wait_for(reading.commit(news), timeout=10)
+            self._committed |= news
         except (CommitFailedError, IllegalStateError, TimeoutError) as error:
             log.warning("offsets_not_committed", kind=type(error).__name__)
 
@@ -108,10 +109,19 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]
         self._consumer.revoked = True
         async with self._consumer.in_hand:
             await self._commit()
-        self.assigned = set()
+        self.assigned, self._committed, self._consumer.handled = set(), {}, {}
 
     async def on_partitions_assigned(self, assigned: Sequence[TopicPartition]) -> None:
         """Starts reading what is ours now, with care where earlier processes died."""
+        starts = {tp: await self._start(tp) for tp in assigned}
+        self._consumer.handled, self._committed = dict(starts), dict(starts)
         self.assigned, self.joined = set(assigned), True
-        await self._suspects.look(self._subscriber.consumer, self.assigned)
+        await self._suspects.look(starts)
         log.info("partitions_assigned", count=len(self.assigned))
+
+    async def _start(self, tp: TopicPartition) -> int:
+        reading = self._subscriber.consumer
+        committed = await reading.committed(tp) if reading else None
+        if committed is not None or reading is None:
+            return committed or 0
+        return int((await reading.beginning_offsets([tp]))[tp])

@@ -1,12 +1,14 @@
 """Up to which instant everything was read: limits on somebody's answer run out only when that instant is past them."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from time import time
 from typing import Any
 
 import asyncpg
 from aiokafka import TopicPartition
+
+from messaging.consumer import Consumer
 
 # Moves the instants of partitions forward, never back; an age counts from the database's clock.
 READ_UP_TO = """
@@ -19,17 +21,15 @@ READ_UP_TO = """
 Row = tuple[str, int, datetime | None, timedelta | None]
 
 
-async def write(
-    pool: "asyncpg.Pool[Any]", reading: Any, assigned: Collection[TopicPartition], newest: Mapping[TopicPartition, int]
-) -> None:
-    """A partition read to its end is read up to the broker's last answer; another one up to its newest record handled."""
-    rows = [row for tp in assigned if (row := await _row(reading, tp, newest.get(tp)))]
+async def write(pool: "asyncpg.Pool[Any]", reading: Any, assigned: Collection[TopicPartition], consumer: Consumer) -> None:
+    """A partition handled to its end is read up to the broker's last answer; another one up to its newest record handled."""
+    rows = [row for tp in assigned if (row := _row(reading, tp, consumer))]
     if rows:
         await pool.execute(READ_UP_TO, *map(list, zip(*rows, strict=True)))
 
 
-async def _row(reading: Any, tp: TopicPartition, newest: int | None) -> Row | None:
-    end, answered = reading.highwater(tp), reading.last_poll_timestamp(tp)
-    if end is not None and answered is not None and await reading.position(tp) >= end:
+def _row(reading: Any, tp: TopicPartition, consumer: Consumer) -> Row | None:
+    end, answered, newest = reading.highwater(tp), reading.last_poll_timestamp(tp), consumer.newest.get(tp)
+    if end is not None and answered is not None and consumer.handled.get(tp, -1) >= end:
         return tp.topic, tp.partition, None, timedelta(seconds=time() - answered / 1000)
     return (tp.topic, tp.partition, datetime.fromtimestamp(newest / 1000, UTC), None) if newest else None

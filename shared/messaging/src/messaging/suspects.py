@@ -1,6 +1,6 @@
 """Finds the record that kills its readers: taken alone, marked before it is read, and parked unread when it kills again."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -37,11 +37,11 @@ class Suspects:
         """How batches are to be taken now: with care, or straight."""
         return self.take if self._careful else self._take
 
-    async def look(self, reading: Any, assigned: Collection[TopicPartition]) -> None:
+    async def look(self, starts: Mapping[TopicPartition, int]) -> None:
         """At an assignment: where did earlier processes get stuck?"""
         with suppress(asyncpg.PostgresError, OSError):
-            positions = [(tp.topic, tp.partition, await reading.committed(tp) or 0) for tp in sorted(assigned)]
-            found = await self._pool.fetch(LOOK, *([row[i] for row in positions] for i in range(3)))
+            places = [(tp.topic, tp.partition, offset) for tp, offset in sorted(starts.items())]
+            found = await self._pool.fetch(LOOK, *([place[i] for place in places] for i in range(3)))
             self._careful = {
                 TopicPartition(row["topic"], row["part"]): row["suspect"]
                 for row in found
