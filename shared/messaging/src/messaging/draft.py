@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import asdict, dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from hashlib import blake2b
 from typing import Any
 
@@ -18,9 +18,10 @@ from messaging.snapshot import Subject
 WRITE = f"SELECT messaging.write({', '.join(f'${n}' for n in range(1, 35))})"
 
 
-def digest_of(value: bytes) -> bytes:
+def digest_of(message: Received) -> bytes:
     """What tells a duplicate from another event with the same id."""
-    return blake2b(value, digest_size=16).digest()
+    about = f"{message.envelope.type} {message.envelope.subject} ".encode()
+    return blake2b(about + message.value, digest_size=16).digest()
 
 
 @dataclass(slots=True)
@@ -55,7 +56,7 @@ class Draft:
         remembered = {"reason": answer.reason, "reply": answer.reply} if answer.reason or answer.reply is not None else None
         words = to_json(remembered).decode() if remembered else None
         again = message.lane_row is not None
-        self.claims.append((number, *message.claim, digest_of(message.value), answer.outcome, words, again))
+        self.claims.append((number, *message.claim, digest_of(message), answer.outcome, words, again))
 
     def apply(self, message: Received, subject: Subject, decided: Decision[Any] | Refused) -> Answer:
         """Everything a decision asks for; raises TooLarge before anything of it is in the draft."""
@@ -105,6 +106,6 @@ class Draft:
 
 
 def _timer(number: int, timer: Timer, cause: Envelope) -> tuple[Any, ...]:
-    anyway = datetime.max.replace(tzinfo=timer.due.tzinfo) if timer.patience is None else timer.due + timer.patience
+    anyway = datetime.max.replace(tzinfo=UTC) if timer.patience is None else timer.due + timer.patience
     because = {"correlationid": cause.correlationid or cause.id, "causationid": cause.id, "sensitivity": cause.sensitivity}
     return number, timer.name, str(uuid7()), timer.due, anyway, json.dumps(because)

@@ -1,6 +1,6 @@
 """One message on its way in, whatever brought it: a Kafka record, an HTTP command, a due timer, or a row set aside before."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -62,3 +62,15 @@ class Answer:
     reason: str | None = None
     reply: Any = None
     duplicate: bool = False
+
+
+Placed = Sequence[tuple[int, Received]]
+
+
+def by_subject(placed: Placed) -> list[Placed]:
+    """The messages of each subject by themselves, in their order."""
+    groups: dict[Hashable, list[tuple[int, Received]]] = {}
+    for place, message in placed:
+        key = (message.kept.kind, message.subject) if message.kept and message.subject else place
+        groups.setdefault(key, []).append((place, message))
+    return list(groups.values())

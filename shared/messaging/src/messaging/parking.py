@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from hashlib import blake2b
 from typing import Any
 
 from contracts.envelope import Envelope
@@ -9,9 +10,13 @@ from contracts.parked import RecordParked
 from messaging import outbox
 from messaging.decision import Early
 from messaging.draft import Draft, digest_of
-from messaging.message import Answer, Received, Trouble
-from messaging.snapshot import Snapshot, Subject
+from messaging.message import Answer, Placed, Received, Record, Trouble
+from messaging.snapshot import Claim, Snapshot, Subject
 
+KNOWN = """
+    SELECT source, id FROM unnest($1::text[], $2::text[]) AS asked (source, id) JOIN messaging.inbox USING (source, id)"""
+SET_ASIDE = ("waiting", "parked")
+_ALARM = "same-id-other-content"
 _FOREVER = timedelta(days=36500)
 _RETRIES = tuple(timedelta(seconds=s) for s in (1, 2, 5, 10, 30, 60))
 
@@ -33,17 +38,30 @@ class Unanswerable(RuntimeError):
 
 
 def done_before(
-    draft: Draft, message: Received, answer: Answer, digest: bytes, snapshot: Snapshot, policy: Policy
+    draft: Draft, message: Received, answer: Answer, digest: bytes, number: int, snapshot: Snapshot, policy: Policy
 ) -> tuple[int, Answer]:
-    """A duplicate gets the answer it got; the same (source, id) with other content is an alarm, parked under its place."""
-    if digest == digest_of(message.value):
-        return 0, replace(answer, duplicate=True)
+    """A duplicate gets the answer it got; the same (source, id) with other content is an alarm, parked under its place.
+
+    A duplicate inside a batch wins or loses with the first: what that was answered counts only once it is committed.
+    """
+    if digest == digest_of(message):
+        return number, replace(answer, duplicate=True)
     if message.record is None:
-        return 0, Answer("refused", "same-id-other-content")
-    place = (f"kafka:{message.record.topic}", f"{message.record.partition}-{message.record.offset}")
+        return number, Answer("refused", _ALARM)
+    place = _place(message.record)
     if place in snapshot.done:
-        return 0, Answer("parked", "same-id-other-content", duplicate=True)
-    return set_aside(draft, replace(message, claim=place, trouble=Trouble("same-id-other-content", "ce_id")), None, policy)
+        return 0, Answer("parked", _ALARM, duplicate=True)
+    return set_aside(draft, replace(message, claim=place, trouble=Trouble(_ALARM, "ce_id")), None, policy)
+
+
+async def look_up_places(connection: Any, snapshot: Snapshot, messages: Placed) -> None:
+    """Of messages whose (source, id) stands for other content: which of their places are parked already."""
+    places = [
+        _place(m.record) for _, m in messages if m.record and (done := snapshot.done.get(m.claim)) and done[1] != digest_of(m)
+    ]
+    if places:
+        known = await connection.fetch(KNOWN, *(list(column) for column in zip(*places, strict=True)))
+        snapshot.done |= {(row["source"], row["id"]): (Answer("parked", _ALARM), b"", 0) for row in known}
 
 
 def set_aside(
@@ -94,6 +112,10 @@ def _stay(draft: Draft, message: Received, subject: Subject | None, policy: Poli
     return number, Answer(outcome, trouble.reason)
 
 
+def _place(record: Record) -> Claim:
+    return f"kafka:{record.topic}", f"{record.partition}-{record.offset}"
+
+
 def _trouble(why: Early | Exception | None) -> Trouble:
     if isinstance(why, Early):
         return Trouble(why.reason)
@@ -122,7 +144,7 @@ def _announce(draft: Draft, message: Received, number: int, trouble: Trouble, po
     parked = RecordParked(
         topic=record.topic, partition=record.partition, offset=record.offset, event_source=read and read.source,
         event_id=read and read.id, event_type=read and read.type, reason=trouble.reason, path=trouble.path,
-        size=len(record.value or b""), digest=digest_of(record.value or b"").hex(),
+        size=len(record.value or b""), digest=blake2b(record.value or b"", digest_size=16).hexdigest(),
     )  # fmt: skip
     place = f"{record.topic}-{record.partition}-{record.offset}"
     cause = read or Envelope(id=place, source=f"{draft.source}/consumer", type="unreadable", time=draft.now)

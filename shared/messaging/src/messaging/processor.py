@@ -9,14 +9,13 @@ import asyncpg
 from messaging import parking
 from messaging.decision import Decision, DueTimer, Facts, Refused
 from messaging.draft import WRITE, Draft, digest_of
-from messaging.message import Answer, Received
+from messaging.message import Answer, Placed, Received, by_subject
 from messaging.outbox import TooLarge
 from messaging.routes import Routes
 from messaging.snapshot import Load, Snapshot, Subject
 from messaging.trouble import Contended
 
 _ALONE_AFTER, _GIVE_UP_AFTER = 3, 12
-Placed = Sequence[tuple[int, Received]]
 Judged = tuple[int, Answer]
 
 
@@ -37,7 +36,7 @@ class Processor:
         async with self._turn:
             left: Placed = list(enumerate(batch))
             for attempt in range(_GIVE_UP_AFTER):
-                for part in [left] if attempt < _ALONE_AFTER else [[one] for one in left]:
+                for part in [left] if attempt < _ALONE_AFTER else by_subject(left):
                     answers |= await self._settle(part)
                 left = [(place, message) for place, message in left if place not in answers]
                 if not left:
@@ -47,6 +46,8 @@ class Processor:
     async def _settle(self, part: Placed) -> Mapping[int, Answer]:
         async with self._pool.acquire() as connection:
             snapshot = await Snapshot.read(connection, [message for _, message in part], self._routes, self._load)
+            if snapshot.done:
+                await parking.look_up_places(connection, snapshot, part)
             draft = Draft(self._source, self._topic, snapshot.now)
             judged = {place: self._judge(message, snapshot, draft) for place, message in part}
             lost = set(await connection.fetchval(WRITE, *draft.columns())) if draft.claims else set()
@@ -58,11 +59,11 @@ class Processor:
         if isinstance(message.data, DueTimer) and message.envelope.id not in snapshot.timers:
             return 0, Answer("applied", "stale", duplicate=True)
         done = snapshot.done.get(message.claim)
-        if done and message.lane_row is None:
+        if done and (message.lane_row is None or done[0].outcome not in parking.SET_ASIDE):
             return parking.done_before(draft, message, *done, snapshot, self._policy)
         number, answer = self._decide(message, snapshot.subject_of(message), snapshot, draft)
         if number:
-            snapshot.done[message.claim] = answer, digest_of(message.value)
+            snapshot.done[message.claim] = answer, digest_of(message), number
         return number, answer
 
     def _decide(self, message: Received, subject: Subject | None, snapshot: Snapshot, draft: Draft) -> Judged:

@@ -39,11 +39,11 @@ class Subject:
 
 @dataclass(slots=True)
 class Snapshot:
-    """The facts of one batch; `done` holds what is remembered of a claim: its answer, and the digest of its content."""
+    """The facts of one batch; `done` remembers of a claim its answer, its digest, and its number if it is of this batch."""
 
     now: datetime
     context: Context
-    done: dict[Claim, tuple[Answer, bytes]] = field(default_factory=dict)
+    done: dict[Claim, tuple[Answer, bytes, int]] = field(default_factory=dict)
     subjects: dict[Claim, Subject] = field(default_factory=dict)
     timers: set[str] = field(default_factory=set)
 
@@ -64,7 +64,7 @@ class Snapshot:
     def _keep(self, row: Any, routes: Routes) -> None:
         if row["what"] == "done":
             remembered = from_json(row["body"]) if row["body"] else {}
-            self.done[row["a"], row["b"]] = Answer(from_json(row["blocked"]), **remembered), row["digest"]
+            self.done[row["a"], row["b"]] = Answer(from_json(row["blocked"]), **remembered), row["digest"], 0
         elif row["what"] == "timer":
             self.timers.add(row["a"])
         else:
