@@ -13,7 +13,7 @@ EPISODES = "SELECT subject, body FROM messaging.state WHERE kind = 'episode' AND
 
 # Who the client is; read only after the DisclosureMade that allows it is committed.
 IDENTITY = """
-SELECT record_number, family_name, given_name, birth_date, phone, email, address, note FROM identity WHERE episode = $1
+SELECT record_number, family_name, given_name, birth_date, phone, email, address FROM identity WHERE episode = $1
 """
 
 _EPISODE = TypeAdapter(Episode)

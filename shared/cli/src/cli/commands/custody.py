@@ -41,7 +41,9 @@ def check(
 
         rapport custody check
 
-        rapport tail --until-now --json > history.jsonl && rapport custody check --history history.jsonl
+        rapport tail intake.events.v1 matching.events.v1 followup.events.v1 --until-now --json > history.jsonl
+
+        rapport custody check --history history.jsonl
     """
     episodes = history_in(history) if history else asyncio.run(_from_broker(bootstrap_at(home)))
     allowed = timedelta(seconds=grace if grace is not None else 0.0 if history else LIVE_GRACE)
