@@ -20,6 +20,10 @@ NONCHARACTERS = "".join(chr(plane << 16 | last) for plane in range(17) for last 
 LETTERS = st.characters(codec="utf-8", categories=["L", "N", "P", "S", "Zs"], exclude_characters=NONCHARACTERS)
 TEXT = st.text(LETTERS, min_size=1, max_size=60)
 INSTANT = st.datetimes(min_value=datetime(1970, 1, 1), max_value=datetime(2199, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001
+FORMED = {
+    "sensitivity": st.from_regex(r"[a-z0-9-]{1,60}", fullmatch=True),
+    "traceparent": st.from_regex(r"00-[0-9a-f]{32}-[0-9a-f]{16}-0[01]", fullmatch=True),
+}
 DATA = st.dictionaries(TEXT, st.none() | st.booleans() | st.integers(-(2**53), 2**53) | TEXT | st.lists(TEXT), max_size=5)
 CANARY = "Zebulon-Quagmire-5550142"
 
@@ -30,7 +34,7 @@ def envelopes(draw: st.DrawFn) -> Envelope:
     known["source"] = draw(st.sampled_from(["", OURS])) + draw(TEXT)
     for name in Envelope.model_fields:
         if name not in ("id", "type", "time", "source", "sequence", "recordedtime") and draw(st.booleans()):
-            known[name] = draw(TEXT)
+            known[name] = draw(FORMED.get(name, TEXT))
     if known["source"].startswith(OURS):
         known["sequence"] = draw(st.none() | st.integers(0, 2**63 - 1))
     return Envelope(**known, recordedtime=draw(st.none() | INSTANT))
@@ -108,7 +112,7 @@ STRUCTURED = [("content-type", b"application/cloudevents+json")]
 REQUIRED = {"specversion": "1.0", "id": "1", "source": "/hospital", "type": "t", "time": "2026-11-23T09:00:00Z"}
 
 
-@pytest.mark.parametrize("name", [*Envelope.model_fields, "specversion"])
+@pytest.mark.parametrize("name", [*(name for name in Envelope.model_fields if name != "traceparent"), "specversion"])
 @pytest.mark.parametrize("value", [f"{CANARY}\n", f"{CANARY}\ufffe", CANARY * 100, {"name": CANARY}, [CANARY]])
 def test_a_refusal_names_the_attribute_and_never_its_value(name: str, value: Any) -> None:
     with pytest.raises(EnvelopeError) as refusal:
@@ -144,6 +148,17 @@ def test_headers_that_are_not_the_event_s_own_are_never_looked_into() -> None:
     theirs: list[tuple[str, bytes | None]] = [("id", b"other"), ("subject", b"other"), ("trace-bin", b"\xff\xfe"), ("x", None)]
     headers = [*theirs, *to_headers(REQUIRED)]
     assert read_record(headers, b"{}")[0] == parse_attributes(REQUIRED)
+
+
+@pytest.mark.parametrize("value", [CANARY, CANARY.encode(), b"\xff", {"name": CANARY}, 7, f"00-{'a' * 32}-{'b' * 16}-01\n"])
+def test_a_traceparent_that_is_none_is_passed_over(value: Any) -> None:
+    assert parse_attributes({**REQUIRED, "traceparent": value}).traceparent is None
+
+
+def test_a_sensitivity_that_is_no_code_is_refused_since_it_would_go_on_into_our_events() -> None:
+    with pytest.raises(EnvelopeError) as refusal:
+        parse_attributes({**REQUIRED, "sensitivity": f"{CANARY} said no"})
+    assert (refusal.value.path, CANARY in str(refusal.value)) == ("ce_sensitivity", False)
 
 
 def test_a_sequence_means_a_count_only_when_it_is_ours() -> None:

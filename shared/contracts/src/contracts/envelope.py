@@ -1,5 +1,6 @@
 """The CloudEvents 1.0 envelope of every event, as it is read; `record` reads it from Kafka, `binary` writes it."""
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -13,6 +14,7 @@ _PLAIN = r"^[^\x00-\x1f\x7f-\x9f\x{fdd0}-\x{fdef}%s]*$" % "".join(  # noqa: UP03
     f"\\x{{{plane << 16 | last:x}}}" for plane in range(17) for last in (0xFFFE, 0xFFFF)
 )
 _BIGINT = 2**63
+_TRACEPARENT = re.compile("[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
 
 def _utc(value: Any) -> datetime:
@@ -24,10 +26,19 @@ def _utc(value: Any) -> datetime:
         raise ValueError from None
 
 
+def _hop(value: Any) -> str | None:
+    text = value.decode(errors="replace") if isinstance(value, bytes) else value
+    return text if isinstance(text, str) and _TRACEPARENT.fullmatch(text) else None
+
+
 Text = Annotated[str, Field(min_length=1, max_length=MAX_TEXT, pattern=_PLAIN)]
 Instant = Annotated[AwareDatetime, BeforeValidator(_utc)]
+# Two attributes of a sender go on into our own events, so neither can be free text.
+Code = Annotated[str, Field(max_length=60, pattern=r"^[a-z0-9-]+$")]
+Hop = Annotated[str | None, BeforeValidator(_hop)]
 _INSTANT = "must be an RFC 3339 instant with a zone, such as 2026-11-23T09:00:00Z"
-_EXPECTED = {"time": _INSTANT, "recordedtime": _INSTANT, "sequence": "must be a number below 2^63"}
+_NUMBER, _CODE = "must be a number below 2^63", "must be a code"
+_EXPECTED = {"time": _INSTANT, "recordedtime": _INSTANT, "sequence": _NUMBER, "sensitivity": _CODE}
 
 
 class EnvelopeError(ValueError):
@@ -42,7 +53,8 @@ class Envelope(BaseModel):
     """The attributes of one event; its identity is (source, id), its order is by `sequence` within (source, subject).
 
     `time` is when it happened, `recordedtime` when it was written down; `causationid` is the id of the event, or of the
-    event that set the timer, that caused this one. Times are read as UTC.
+    event that set the timer, that caused this one. Times are read as UTC; a `traceparent` that W3C Trace Context does not
+    know is passed over, as it asks.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -59,8 +71,8 @@ class Envelope(BaseModel):
     sequence: int | None = Field(default=None, ge=0, lt=_BIGINT)
     actor: Text | None = None
     purpose: Text | None = None
-    sensitivity: Text | None = None
-    traceparent: Text | None = None
+    sensitivity: Code | None = None
+    traceparent: Hop = None
 
 
 HEADERS = {f"ce_{name}": name for name in ("specversion", *Envelope.model_fields)}
