@@ -174,6 +174,11 @@ def with_header(record: Any, name: str, value: bytes | None) -> Any:
     return replace(record, headers=(*record.headers, (name, value)))
 
 
+def typed(record: Any, event_type: str) -> Any:
+    """The same record under another type."""
+    return replace(record, headers=tuple((n, event_type.encode() if n == "ce_type" else v) for n, v in record.headers))
+
+
 def received(record: Any, routes: Routes = ROUTES) -> Received:
     """The record as the processor takes it."""
     message = read(record, routes)
@@ -283,6 +288,12 @@ def as_owner(database: FreshDatabase, *statements: str) -> None:
         await connection.close()
 
     asyncio.run(run())
+
+
+def shift_clock(database: FreshDatabase, interval: str) -> None:
+    """The database's clock goes by so much; for the rest of this test."""
+    now = f"SELECT clock_timestamp() + interval '{interval}'"
+    as_owner(database, f"CREATE OR REPLACE FUNCTION messaging.now() RETURNS timestamptz LANGUAGE sql VOLATILE AS $${now}$$")
 
 
 def journal(database: FreshDatabase, subject: str = "s-1") -> list[str]:

@@ -14,6 +14,7 @@ from aiokafka import ConsumerRecord, TopicPartition
 from messaging import patience, unreadable
 from messaging.message import Answer, Received, Trouble
 from messaging.metrics import Meters
+from messaging.parking import unprocessable
 from messaging.processor import Processor
 from messaging.received import read
 from messaging.routes import Routes
@@ -74,4 +75,7 @@ class Deciding:
         await self._settle([unreadable.by_place(record, Trouble(reason)) for record in records])
 
     async def _park(self, message: Received, error: Exception) -> None:
+        await patience.bisecting([unprocessable(message, error)], self._settle, self._park_by_place)
+
+    async def _park_by_place(self, message: Received, error: Exception) -> None:
         await self.park([message.record], f"unprocessable-{type(error).__name__}")

@@ -2,6 +2,7 @@
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Protocol
 
 from contracts.envelope import Envelope
@@ -37,8 +38,8 @@ class Trouble:
 class Received:
     """A message with everything needed to decide it.
 
-    `claim` is the (source, id) it is known by; `lane_row` is its row when it was set aside before, `lane_end` that no other
-    row of its lane comes after it.
+    `claim` is the (source, id) it is known by; `lane_row` is its row when it was set aside before, `gives_up_at` the end of
+    its patience if it is still early.
     """
 
     envelope: Envelope
@@ -51,7 +52,7 @@ class Received:
     trouble: Trouble | None = None
     record: Record | None = None
     lane_row: int | None = None
-    lane_end: bool = False
+    gives_up_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

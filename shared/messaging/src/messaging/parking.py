@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from hashlib import blake2b
 from typing import Any
+from urllib.parse import quote, unquote, unquote_to_bytes
 
 from contracts.envelope import Envelope
 from contracts.parked import RecordParked
@@ -35,6 +36,23 @@ class Unanswerable(RuntimeError):
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
+
+
+class Unprocessable(RuntimeError):
+    """A decision that cannot be written, though its record can be read: it is parked in its lane."""
+
+    def __init__(self, error: Exception) -> None:
+        self.reason = f"unprocessable-{type(error).__name__}"
+        super().__init__(self.reason)
+
+
+def unprocessable(message: Received, error: Exception) -> Received:
+    """The message with a handler that only says so."""
+
+    def handler(*_: Any) -> None:
+        raise Unprocessable(error)
+
+    return replace(message, route=message.route and replace(message.route, handler=handler))
 
 
 def done_before(
@@ -86,10 +104,9 @@ def set_aside(
 
 
 def release(draft: Draft, message: Received, subject: Subject) -> None:
-    """A message that had been set aside is done with; after the last of its lane the lane is open."""
-    draft.parking.setdefault("drop", []).append({"state": subject.number, "n": message.lane_row})
-    if message.lane_end:
-        subject.blocked.discard(message.claim[0])
+    """A message that had been set aside is done with; the write opens its lane when nothing is left in it."""
+    row = {"state": subject.number, "n": message.lane_row, "source": message.claim[0]}
+    draft.parking.setdefault("drop", []).append(row)
 
 
 def _unrecorded(why: Early | Exception | None) -> tuple[int, Answer]:
@@ -102,7 +119,7 @@ def _unrecorded(why: Early | Exception | None) -> tuple[int, Answer]:
 
 def _stay(draft: Draft, message: Received, subject: Subject | None, policy: Policy, why: Any) -> tuple[int, Answer]:
     trouble, number = message.trouble or _trouble(why), draft.number(subject)
-    gives_up = not isinstance(why, Early) or draft.now - message.envelope.time > policy.early_limit
+    gives_up = not isinstance(why, Early) or message.gives_up_at is None or message.gives_up_at < draft.now
     outcome = "parked" if gives_up else "waiting"
     draft.claim(message, number, Answer(outcome, trouble.reason))
     row = {"state": number, "n": message.lane_row, "outcome": outcome, "reason": trouble.reason}
@@ -117,21 +134,30 @@ def _place(record: Record) -> Claim:
 
 
 def _trouble(why: Early | Exception | None) -> Trouble:
-    if isinstance(why, Early):
+    if isinstance(why, Early | Unprocessable):
         return Trouble(why.reason)
     return Trouble(f"handler-{type(why).__name__}" if why else "behind-parked")
+
+
+def headers_as_text(record: Record) -> list[tuple[str, str | None]]:
+    """Headers may hold any bytes, and jsonb holds no U+0000, so they are kept as URLs hold them."""
+    return [(quote(name), None if raw is None else quote(raw)) for name, raw in record.headers]
+
+
+def headers_of(texts: list[tuple[str, str | None]]) -> list[tuple[str, bytes | None]]:
+    """What `headers_as_text` was made from."""
+    return [(unquote(name), None if text is None else unquote_to_bytes(text)) for name, text in texts]
 
 
 def _add(draft: Draft, message: Received, number: int, outcome: str, trouble: Trouble, policy: Policy, at_once: bool) -> None:
     record = message.record
     assert record is not None
     draft.parked_values.append(record.value)
-    headers = [[name, raw.decode("latin-1") if raw is not None else None] for name, raw in record.headers]
     draft.parking.setdefault("add", []).append(
         {
             "nr": len(draft.parked_values), "state": number, "outcome": outcome, "source": message.claim[0],
             "id": message.claim[1], "reason": trouble.reason, "topic": record.topic, "part": record.partition,
-            "position": record.offset, "headers": headers,
+            "position": record.offset, "headers": headers_as_text(record),
             "retry_at": draft.now + (_RETRIES[0] if at_once else _FOREVER), "gives_up_at": draft.now + policy.early_limit,
         }
     )  # fmt: skip

@@ -27,7 +27,7 @@ async def holding(
 
 
 async def bisecting(
-    batch: Sequence[Any], act: Callable[[Sequence[Any]], Awaitable[None]], alone: Callable[[Any, Exception], Awaitable[None]]
+    batch: Sequence[Any], act: Callable[[Sequence[Any]], Awaitable[Any]], alone: Callable[[Any, Exception], Awaitable[None]]
 ) -> None:
     """Acts on a batch; when its content fails, on its halves in order, and hands what fails alone to `alone`."""
     try:

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from contracts.envelope import OURS, Envelope, EnvelopeError
+from contracts.envelope import OURS, Envelope
 from contracts.record import read_record
 from contracts.topics import OWNED
 from messaging import unreadable
@@ -11,14 +11,18 @@ from messaging.routes import Routes
 
 
 def read(record: Record, routes: Routes) -> Received | None:
-    """What a record asks of this service: None for events that are somebody else's concern."""
+    """What a record asks of this service: None for events that are somebody else's concern; it never raises."""
+    try:
+        return _read(record, routes)
+    except Exception as error:
+        return unreadable.because(record, error)
+
+
+def _read(record: Record, routes: Routes) -> Received | None:
     announced = next((value for name, value in record.headers if name == "ce_type"), None)
     if announced in routes.others:
         return None
-    try:
-        envelope, value = read_record(record.headers, record.value)
-    except EnvelopeError as error:
-        return unreadable.by_place(record, Trouble("not-a-cloudevent", error.path))
+    envelope, value = read_record(record.headers, record.value)
     if envelope.type not in routes.events or envelope.type in routes.commands:
         return unreadable.unrouted(record, envelope, routes)
     owner = OWNED.get(record.topic)

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from pydantic import ValidationError
 
-from contracts.envelope import Envelope
+from contracts.envelope import Envelope, EnvelopeError
 from contracts.event import Problem, problems_of
 from contracts.topics import OWNED, REFERRALS
 from messaging.decision import Invalid
@@ -21,6 +21,13 @@ def by_place(record: Record, trouble: Trouble) -> Received:
     source, place = f"kafka:{record.topic}", f"{record.partition}-{record.offset}"
     envelope = Envelope(id=place, source=source, type="unreadable", time=datetime.now(UTC))
     return Received(envelope, (source, place), record.value or b"", trouble=trouble, record=record)
+
+
+def because(record: Record, error: Exception) -> Received:
+    """A record that is no CloudEvent, or on which our code that reads it fails."""
+    if isinstance(error, EnvelopeError):
+        return by_place(record, Trouble("not-a-cloudevent", error.path))
+    return by_place(record, Trouble(f"unreadable-{type(error).__name__}"))
 
 
 def unrouted(record: Record, envelope: Envelope, routes: Routes) -> Received | None:

@@ -1,51 +1,53 @@
 """What a service does unasked: fires due timers and looks again at what was set aside, through the same processor."""
 
 import json
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import asyncpg
 import structlog
 
 from contracts.envelope import Envelope
-from contracts.record import read_record
 from messaging import patience
 from messaging.decision import DueTimer
-from messaging.message import Received
+from messaging.message import Received, Trouble
+from messaging.parking import SET_ASIDE, Unanswerable, headers_of, unprocessable
 from messaging.processor import Processor
-from messaging.received import bind
+from messaging.received import read
 from messaging.routes import Due, Kept, Routes
+from messaging.unreadable import by_place
 
 log = structlog.get_logger()
 
-# Due timers, soonest first. One that waits for answers also needs every partition to be read past it, or its patience gone.
+# Due timers whose names we know, soonest first. One that waits for answers also needs every partition of the topics that we
+# read to be read past it, or its patience gone.
 DUE = """
-    WITH backlog AS (SELECT min(read_up_to) AS read_up_to FROM messaging.progress)
+    WITH backlog AS (SELECT min(read_up_to) AS read_up_to FROM messaging.progress WHERE topic = ANY ($2))
     SELECT kind, subject, name, id, due, cause, due > coalesce(read_up_to, '-infinity') AS backlog_unread
       FROM messaging.timer, backlog
-     WHERE due <= messaging.now() AND coalesce(not_before, due) <= messaging.now()
+     WHERE name = ANY ($3) AND due <= messaging.now() AND coalesce(not_before, due) <= messaging.now()
        AND (fires_anyway <= messaging.now() OR due <= coalesce(read_up_to, '-infinity'))
      ORDER BY due LIMIT $1"""
 # A timer that our code cannot process backs off, so that the others go on.
 BACK_OFF = """
     UPDATE messaging.timer SET attempts = attempts + 1, not_before = messaging.now() + $2 * least(power(2, attempts), 64)
      WHERE id = $1"""
-# Whole lanes whose first row is to be looked at again, each in its order.
+# Lanes in which something is to be looked at again, each in its order as far as its first parked row.
 LANES = """
-    SELECT p.n, p.kind, p.subject, p.source, p.id, p.topic, p.part, p.position, p.headers, p.value,
-           lead(p.n) OVER lane IS NULL AS lane_end
-      FROM messaging.parked p
-      JOIN (SELECT DISTINCT kind, subject, source FROM messaging.parked
-             WHERE outcome = 'waiting' AND retry_at <= messaging.now() LIMIT $1) due USING (kind, subject, source)
-     WHERE NOT EXISTS (SELECT FROM messaging.parked head WHERE head.outcome = 'parked' AND head.kind = p.kind
-                          AND head.subject = p.subject AND head.source = p.source AND head.n < p.n)
-       AND p.outcome = 'waiting'
-    WINDOW lane AS (PARTITION BY p.kind, p.subject, p.source ORDER BY p.n)
-     ORDER BY p.n"""
+    WITH waiting AS (
+        SELECT * FROM messaging.parked p WHERE outcome = 'waiting' AND NOT EXISTS (
+               SELECT FROM messaging.parked head WHERE head.outcome = 'parked' AND head.kind = p.kind
+                  AND head.subject = p.subject AND head.source = p.source AND head.n < p.n)
+    ), due AS (SELECT DISTINCT kind, subject, source FROM waiting WHERE retry_at <= messaging.now() LIMIT $1)
+    SELECT * FROM waiting JOIN due USING (kind, subject, source) ORDER BY n"""
+# A row that could not even be parked is looked at later, so that other lanes go on.
+POSTPONE = "UPDATE messaging.parked SET attempts = attempts + 1, retry_at = messaging.now() + $2 WHERE n = $1"
 
-_FIRST_BACK_OFF = timedelta(seconds=1)
+_FIRST_BACK_OFF, _POSTPONED = timedelta(seconds=1), timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,26 +69,44 @@ class Workers:
 
     async def fire_due(self, limit: int = 500) -> int:
         """Fires what is due and returns how many; a timer that fails alone is tried again later."""
-        due = [self._timer(row) for row in await self._pool.fetch(DUE, limit)]
+        rows = await self._pool.fetch(DUE, limit, self._routes.topics, list(self._routes.timers))
+        due = [self._timer(row) for row in rows]
         if due:
-            await patience.bisecting(due, self._handle, self._back_off)
+            await patience.bisecting(due, self._fire, self._back_off)
         return len(due)
 
     async def look_again(self, lanes: int = 100) -> int:
         """Processes the waiting lanes that are due, in order, and returns how many rows were looked at."""
-        waiting = [self._waiting(row) for row in await self._pool.fetch(LANES, lanes)]
-        for lane in _lanes(waiting):
+        rows = await self._pool.fetch(LANES, lanes)
+        waiting: dict[tuple[str, str, str], list[Received]] = defaultdict(list)
+        for row in rows:
+            waiting[row["kind"], row["subject"], row["source"]].append(self._waiting(row))
+        for lane in waiting.values():
             await self._try_lane(lane)
-        return len(waiting)
+        return len(rows)
 
     async def _try_lane(self, lane: Sequence[Received]) -> None:
         for message in lane:
-            (answer,) = await self._processor.handle([message])
-            if answer.outcome in ("waiting", "parked"):
+            done: list[Received] = []
+            await patience.bisecting([message], partial(self._look, done), self._park)
+            if not done:
                 return
 
-    async def _handle(self, batch: Sequence[Received]) -> None:
-        await self._processor.handle(batch)
+    async def _look(self, done: list[Received], batch: Sequence[Received]) -> None:
+        answers = await self._processor.handle(batch)
+        done += [message for message, answer in zip(batch, answers, strict=True) if answer.outcome not in SET_ASIDE]
+
+    async def _park(self, message: Received, error: Exception) -> None:
+        await patience.bisecting([unprocessable(message, error)], self._processor.handle, self._postpone)
+
+    async def _postpone(self, message: Received, error: Exception) -> None:
+        log.error("row_failed", kind=message.envelope.type, reason=type(error).__name__)
+        await self._pool.execute(POSTPONE, message.lane_row, _POSTPONED)
+
+    async def _fire(self, batch: Sequence[Received]) -> None:
+        for message, answer in zip(batch, await self._processor.handle(batch), strict=True):
+            if answer.outcome == "early":
+                await self._back_off(message, Unanswerable(answer.outcome))
 
     async def _back_off(self, message: Received, error: Exception) -> None:
         log.error("timer_failed", kind=message.envelope.type, reason=type(error).__name__)
@@ -96,18 +116,11 @@ class Workers:
         return due_timer(*self._routes.timers[row["name"]], {**row, "cause": json.loads(row["cause"])}, self._source)
 
     def _waiting(self, row: Any) -> Received:
-        headers = [(name, None if raw is None else raw.encode("latin-1")) for name, raw in json.loads(row["headers"])]
+        headers = headers_of(json.loads(row["headers"]))
         record = StoredRecord(row["topic"], row["part"], row["position"], headers, row["value"])
-        envelope, value = read_record(record.headers, record.value)
-        message = bind(envelope, value, self._routes, record)
-        return replace(message, lane_row=row["n"], lane_end=row["lane_end"])
-
-
-def _lanes(waiting: Sequence[Received]) -> list[list[Received]]:
-    lanes: dict[Any, list[Received]] = {}
-    for message in waiting:
-        lanes.setdefault((message.subject, message.claim[0]), []).append(message)
-    return list(lanes.values())
+        message = read(record, self._routes) or by_place(record, Trouble("unknown-type", "ce_type"))
+        claim = row["source"], row["id"]
+        return replace(message, claim=claim, lane_row=row["n"], gives_up_at=row["gives_up_at"])
 
 
 def due_timer(kept: Kept, route: Due, row: Any, source: str) -> Received:

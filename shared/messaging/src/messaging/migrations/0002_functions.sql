@@ -132,8 +132,9 @@ CREATE FUNCTION messaging.hasten(names text[], at timestamptz) RETURNS void LANG
      WHERE t.kind = line.kind AND t.subject = line.subject AND t.name = line.name
 $$;
 
--- Carries out what a batch sets aside (add), looks at again later (keep), gives up on (park) or is done with (drop), and
--- makes what waits for a subject that moved due now (wake).
+-- Carries out what a batch sets aside (add), looks at again later or gives up on (keep), or is done with (drop), and makes
+-- what waits for a subject that moved due now (wake). What is left of a lane whose head is done is due too; a lane with
+-- nothing left is open. All of it happens under the lock of the subject's state, so nobody queues unseen.
 CREATE FUNCTION messaging.park(at timestamptz, parked jsonb, p_value bytea[], s_kind text[], s_subject text[], lost int[])
 RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
@@ -149,6 +150,17 @@ BEGIN
      WHERE p.n = k.n AND k.state <> ALL (lost);
     DELETE FROM messaging.parked p USING jsonb_to_recordset(parked -> 'drop') AS d (state int, n bigint)
      WHERE p.n = d.n AND d.state <> ALL (lost);
+    UPDATE messaging.parked p SET retry_at = park.at FROM jsonb_to_recordset(parked -> 'drop') AS d (state int, source text)
+     WHERE p.outcome = 'waiting' AND p.kind = s_kind[d.state] AND p.subject = s_subject[d.state] AND p.source = d.source
+       AND d.state <> ALL (lost);
+    UPDATE messaging.state s SET blocked = s.blocked - emptied.sources
+      FROM (SELECT state, array_agg(source) AS sources
+              FROM jsonb_to_recordset(parked -> 'drop') AS d (state int, source text)
+             WHERE state <> ALL (lost) AND NOT EXISTS (
+                   SELECT FROM messaging.parked p
+                    WHERE p.kind = s_kind[d.state] AND p.subject = s_subject[d.state] AND p.source = d.source)
+             GROUP BY state) emptied
+     WHERE s.kind = s_kind[emptied.state] AND s.subject = s_subject[emptied.state];
     UPDATE messaging.parked p SET retry_at = park.at FROM jsonb_to_recordset(parked -> 'wake') AS w (state int)
      WHERE p.outcome = 'waiting' AND p.kind = s_kind[w.state] AND p.subject = s_subject[w.state] AND w.state <> ALL (lost);
 END $$;
