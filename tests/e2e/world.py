@@ -145,7 +145,9 @@ class World:
         while elsewhere := {one: self.tally.fate(one) for one in wanted if self.tally.fate(one) != fate}:
             self._listens()
             if monotonic() > deadline:
-                some = "\n".join(f"  {one}: {where}" for one, where in list(elsewhere.items())[:10])
+                some = "\n".join(
+                    f"  {one}: {where} {self.heard.answers.get(one)}" for one, where in list(elsewhere.items())[:10]
+                )
                 pytest.fail(f"{len(elsewhere)} of {len(wanted)} clients are not in {fate} after {within:g} s:\n{some}")
             sleep(0.02)
 
