@@ -6,7 +6,7 @@ from hashlib import blake2b
 from typing import Any
 from urllib.parse import quote, unquote, unquote_to_bytes
 
-from contracts.envelope import Envelope
+from contracts.envelope import HEADERS, Envelope
 from contracts.parked import RecordParked
 from messaging import outbox
 from messaging.decision import Early
@@ -18,6 +18,7 @@ KNOWN = """
     SELECT source, id FROM unnest($1::text[], $2::text[]) AS asked (source, id) JOIN messaging.inbox USING (source, id)"""
 SET_ASIDE = ("waiting", "parked")
 _ALARM = "same-id-other-content"
+_READ = {*HEADERS, "content-type", "traceparent"}
 _FOREVER = timedelta(days=36500)
 _RETRIES = tuple(timedelta(seconds=s) for s in (1, 2, 5, 10, 30, 60))
 
@@ -140,8 +141,9 @@ def _trouble(why: Early | Exception | None) -> Trouble:
 
 
 def headers_as_text(record: Record) -> list[tuple[str, str | None]]:
-    """Headers may hold any bytes, and jsonb holds no U+0000, so they are kept as URLs hold them."""
-    return [(quote(name), None if raw is None else quote(raw)) for name, raw in record.headers]
+    """The headers that are read again; they may hold any bytes, and jsonb holds no U+0000, so they are kept as in URLs."""
+    own = ((name, raw) for name, raw in record.headers if name.lower() in _READ)
+    return [(quote(name), None if raw is None else quote(raw)) for name, raw in own]
 
 
 def headers_of(texts: list[tuple[str, str | None]]) -> list[tuple[str, bytes | None]]:

@@ -13,6 +13,7 @@ from messaging.message import Answer, Placed, Received, by_subject
 from messaging.outbox import TooLarge
 from messaging.routes import Routes
 from messaging.snapshot import Load, Snapshot, Subject
+from messaging.timers import is_stale
 from messaging.trouble import Contended
 
 _ALONE_AFTER, _GIVE_UP_AFTER = 3, 12
@@ -56,7 +57,7 @@ class Processor:
         return {place: answer for place, (number, answer) in judged.items() if number not in lost}
 
     def _judge(self, message: Received, snapshot: Snapshot, draft: Draft) -> Judged:
-        if isinstance(message.data, DueTimer) and message.envelope.id not in snapshot.timers:
+        if isinstance(message.data, DueTimer) and is_stale(message, snapshot, draft):
             return 0, Answer("applied", "stale", duplicate=True)
         done = snapshot.done.get(message.claim)
         if done and (message.lane_row is None or done[0].outcome not in parking.SET_ASIDE):

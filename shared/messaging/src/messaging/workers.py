@@ -11,31 +11,17 @@ from typing import Any
 import asyncpg
 import structlog
 
-from contracts.envelope import Envelope
 from messaging import patience
-from messaging.decision import DueTimer
 from messaging.message import Received, Trouble
 from messaging.parking import SET_ASIDE, Unanswerable, headers_of, unprocessable
 from messaging.processor import Processor
 from messaging.received import read
-from messaging.routes import Due, Kept, Routes
+from messaging.routes import Routes
+from messaging.timers import BACK_OFF, DUE, due_timer
 from messaging.unreadable import by_place
 
 log = structlog.get_logger()
 
-# Due timers whose names we know, soonest first. One that waits for answers also needs every partition of the topics that we
-# read to be read past it, or its patience gone.
-DUE = """
-    WITH backlog AS (SELECT min(read_up_to) AS read_up_to FROM messaging.progress WHERE topic = ANY ($2))
-    SELECT kind, subject, name, id, due, cause, due > coalesce(read_up_to, '-infinity') AS backlog_unread
-      FROM messaging.timer, backlog
-     WHERE name = ANY ($3) AND due <= messaging.now() AND coalesce(not_before, due) <= messaging.now()
-       AND (fires_anyway <= messaging.now() OR due <= coalesce(read_up_to, '-infinity'))
-     ORDER BY due LIMIT $1"""
-# A timer that our code cannot process backs off, so that the others go on.
-BACK_OFF = """
-    UPDATE messaging.timer SET attempts = attempts + 1, not_before = messaging.now() + $2 * least(power(2, attempts), 64)
-     WHERE id = $1"""
 # Lanes in which something is to be looked at again, each in its order as far as its first parked row.
 LANES = """
     WITH waiting AS (
@@ -45,7 +31,7 @@ LANES = """
     ), due AS (SELECT DISTINCT kind, subject, source FROM waiting WHERE retry_at <= messaging.now() LIMIT $1)
     SELECT * FROM waiting JOIN due USING (kind, subject, source) ORDER BY n"""
 # A row that could not even be parked is looked at later, so that other lanes go on.
-POSTPONE = "UPDATE messaging.parked SET attempts = attempts + 1, retry_at = messaging.now() + $2 WHERE n = $1"
+POSTPONE = "UPDATE messaging.parked SET attempts = attempts + 1, retry_at = messaging.now() + $2::interval WHERE n = $1"
 
 _FIRST_BACK_OFF, _POSTPONED = timedelta(seconds=1), timedelta(minutes=1)
 
@@ -121,12 +107,3 @@ class Workers:
         message = read(record, self._routes) or by_place(record, Trouble("unknown-type", "ce_type"))
         claim = row["source"], row["id"]
         return replace(message, claim=claim, lane_row=row["n"], gives_up_at=row["gives_up_at"])
-
-
-def due_timer(kept: Kept, route: Due, row: Any, source: str) -> Received:
-    """A due timer as a message; its cause is the event that set it."""
-    envelope = Envelope(
-        id=row["id"], source=source, type=f"timer:{route.name}", subject=row["subject"], time=row["due"], **row["cause"]
-    )
-    timer = DueTimer(route.name, row["due"], row["backlog_unread"])
-    return Received(envelope, (source, row["id"]), b"", kept, route, row["subject"], timer)
