@@ -22,8 +22,8 @@ from contracts.topics import REFERRALS
 from contracts.vocabulary import episode_id
 
 # An event's ids, its source and its type are its sender's own and are kept; any other header may hold anything.
-STRAY = ("x-patient", "ce_patientname", "traceparent")
-ATTRIBUTES = ("ce_actor", "ce_purpose", "ce_dataschema")
+STRAY = ("x-patient", "ce_patientname")
+ATTRIBUTES = ("ce_actor", "ce_purpose", "ce_dataschema", "traceparent")
 FLAWED = ("ce_time", "ce_specversion", "ce_recordedtime", "ce_sensitivity")
 
 

@@ -108,7 +108,7 @@ class World:
 
     def list_therapists(self, count: int) -> None:
         """So many therapists, each with more places than all tests need, known to matching when this returns."""
-        listed = list(therapists(count, seed=11, capacity=20))
+        listed = list(therapists(count, seed=11, capacity=100))
         self.call(self._list(listed))
         for name, _ in listed:
             path = f"/v1/therapists/{name}"
