@@ -147,7 +147,7 @@ def test_the_loop_never_raises_whatever_its_handler_does_and_ends_when_its_parti
         taking = asyncio.create_task(consumer.take([said("w1")]))
         await asyncio.sleep(0.3)
         assert not taking.done()
-        consumer.revoked = True
+        consumer.given_up.set()
         await asyncio.wait_for(taking, 2)
         return tries, bool(consumer.handled)
 

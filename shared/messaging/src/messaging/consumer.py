@@ -29,15 +29,17 @@ class Consumer:
     def __init__(self, handle: Take, meters: Meters) -> None:
         self.handle, self._meters = handle, meters
         self.in_hand = asyncio.Lock()
-        self.revoked = False
+        self.given_up, self.leaving = asyncio.Event(), False
         self.handled: dict[TopicPartition, int] = {}
         self.newest: dict[TopicPartition, int] = {}
 
     async def take(self, records: Sequence[ConsumerRecord]) -> None:
-        """Every way out: written, or given up because the partitions were taken from us."""
+        """Every way out: written, or given up because the partitions were taken from us or we leave."""
         async with self.in_hand:
-            started, self.revoked = monotonic(), False
-            if await patience.holding(lambda: self.handle(records), lambda: not self.revoked, self._noticed):
+            started = monotonic()
+            if not self.leaving:
+                self.given_up.clear()
+            if await patience.holding(lambda: self.handle(records), self.given_up, self._noticed):
                 self.handled |= {TopicPartition(r.topic, r.partition): r.offset + 1 for r in records}
                 self.newest |= {TopicPartition(r.topic, r.partition): r.timestamp for r in records}
             self._meters.batch.observe(monotonic() - started)

@@ -104,9 +104,14 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]
         except (CommitFailedError, IllegalStateError, TimeoutError) as error:
             log.warning("offsets_not_committed", kind=type(error).__name__)
 
+    def leave(self) -> None:
+        """Nothing new is begun and a batch that is held is given up; one in hand is finished."""
+        self._consumer.leaving = True
+        self._consumer.given_up.set()
+
     async def on_partitions_revoked(self, revoked: Sequence[TopicPartition]) -> None:
         """Gives up a batch that is held, waits for one in hand, and commits what is done."""
-        self._consumer.revoked = True
+        self._consumer.given_up.set()
         async with self._consumer.in_hand:
             await self._commit()
         self.assigned, self._committed, self._consumer.handled = set(), {}, {}

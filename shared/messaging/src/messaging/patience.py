@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from messaging.trouble import is_infrastructure
@@ -10,18 +11,17 @@ from messaging.trouble import is_infrastructure
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 10.0
 
 
-async def holding(
-    act: Callable[[], Awaitable[Any]], go_on: Callable[[], bool], noticed: Callable[[BaseException], None]
-) -> bool:
-    """Repeats an act through whatever goes wrong, with growing pauses, until it works or may not go on (False)."""
+async def holding(act: Callable[[], Awaitable[Any]], given_up: asyncio.Event, noticed: Callable[[BaseException], None]) -> bool:
+    """Repeats an act through whatever goes wrong, with growing pauses, until it works or is given up (False)."""
     pause = _FIRST_PAUSE
-    while go_on():
+    while not given_up.is_set():
         try:
             await act()
             return True
         except Exception as error:
             noticed(error)
-            await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311
+            with suppress(TimeoutError):
+                await asyncio.wait_for(given_up.wait(), pause * random.uniform(0.5, 1.5))  # noqa: S311
             pause = min(pause * 2, _LONGEST_PAUSE)
     return False
 

@@ -147,7 +147,7 @@ class Service:
             log.warning("loop_held", role=name, kind=type(error).__name__, sqlstate=getattr(error, "sqlstate", None))
 
         while not self.stopping.is_set():
-            await patience.holding(turn, lambda: not self.stopping.is_set(), noticed)
+            await patience.holding(turn, self.stopping, noticed)
             self._turned[name] = monotonic()
             if pause:
                 await asyncio.sleep(pause)
@@ -189,6 +189,7 @@ class Service:
 
     async def _stop(self, tasks: Sequence["asyncio.Task[None]"]) -> None:
         self.stopping.set()
+        self.membership.leave()
         await self._broker.stop()
         if hasattr(self, "_server"):
             self._server.should_exit = True
