@@ -31,12 +31,13 @@ class Door:
     async def handle(self, envelope: Envelope, data: Event | Command) -> Answer:
         """The answer to a command, the same for the same (source, id).
 
-        Raises TimeoutError when the database was away too long, and whatever a handler of ours failed with.
+        Raises TimeoutError when nobody answered in time, and whatever the database or a handler of ours failed with.
         """
         message = bind(envelope, data.model_dump_json(exclude_none=True).encode(), self._routes)
         asked = _Asked(message, asyncio.get_running_loop().create_future())
-        await self._asked.put(asked)
-        return await asyncio.wait_for(asked.answer, self._answer_within)
+        async with asyncio.timeout(self._answer_within):
+            await self._asked.put(asked)
+            return await asked.answer
 
     async def turn(self) -> None:
         """Waits for commands and decides all that are there, as one batch."""
@@ -44,6 +45,8 @@ class Door:
         while len(batch) < self._max_batch and not self._asked.empty():
             batch.append(self._asked.get_nowait())
         waiting = [asked for asked in batch if not asked.answer.done()]
+        if not waiting:
+            return
         try:
             await patience.bisecting(waiting, self._settle, _fail)
         except Exception as error:

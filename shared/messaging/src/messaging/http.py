@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from contracts.event import Problem, problems_of
 from messaging.message import Answer
 from messaging.metrics import Meters
+from messaging.trouble import is_infrastructure
 
 MAX_BODY = 1024 * 1024
 IdempotencyKey = Annotated[
@@ -122,6 +123,6 @@ async def _http(_: Request, error: Exception) -> Response:
 
 
 async def _broken(_: Request, error: Exception) -> Response:
-    if isinstance(error, TimeoutError | OSError):
+    if is_infrastructure(error):
         return problem(ProblemError(503, "try again later; what was asked is not done, or done once", retry=True))
     return problem(ProblemError(500, "this request could not be processed", kind=type(error).__name__))

@@ -88,7 +88,7 @@ def set_aside(
 ) -> tuple[int, Answer]:
     """Early waits for its subject; anything else is parked; without a `why` it goes behind what is parked in its lane."""
     if message.record is None and message.lane_row is None:
-        return _unrecorded(why)
+        return _unrecorded(message, why)
     if message.lane_row is not None:
         return _stay(draft, message, subject, policy, why)
     trouble = message.trouble or _trouble(why)
@@ -110,7 +110,9 @@ def release(draft: Draft, message: Received, subject: Subject) -> None:
     draft.parking.setdefault("drop", []).append(row)
 
 
-def _unrecorded(why: Early | Exception | None) -> tuple[int, Answer]:
+def _unrecorded(message: Received, why: Early | Exception | None) -> tuple[int, Answer]:
+    if message.trouble:
+        return 0, Answer("refused", message.trouble.reason)
     if isinstance(why, Early):
         return 0, Answer("early", why.reason)
     if why is None:
