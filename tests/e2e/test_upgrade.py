@@ -21,7 +21,7 @@ from contracts.envelope import Envelope
 from contracts.referral import ReferralSubmitted
 from contracts.topics import CLINICAL
 
-EVERY = 0.2
+EVERY = 0.1
 SCHEMAS = "SELECT subject, schema FROM messaging.state WHERE kind = 'plan'"
 
 
@@ -100,6 +100,8 @@ def test_the_new_version_writes_its_own_state_beside_that_of_the_old_one(world: 
 
 def test_the_old_version_holds_still_before_newer_state_and_nothing_is_lost(world: World, upgraded: Upgraded) -> None:
     upgraded.stack.stop(SERVICE)
+    migrated = migrate(world.stack, {})
+    assert (migrated.returncode, "newer" in migrated.stdout) == (0, True), f"{migrated.stdout}{migrated.stderr}"
     world.stack.start(SERVICE)
     episode = world.tally.episode_of[upgraded.during[0]]
     _record_session(world, episode)
@@ -110,6 +112,7 @@ def test_the_old_version_holds_still_before_newer_state_and_nothing_is_lost(worl
     assert not _heard_of(world, episode), "the old version acted on newer state"
 
     world.stack.stop(SERVICE)
+    assert "service_stopped" in log.read_text()[began:], "the old version had to be killed, because it held a batch"
     upgraded.stack.start(SERVICE)
     upgraded.arriving.stopping = True
     world.stand(waiting)

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from alembic import command, op
 from alembic.config import Config
+from alembic.script import ScriptDirectory
+from alembic.util import CommandError
 
 
 def run_sql(revision_file: str) -> None:
@@ -20,9 +22,22 @@ def run_sql(revision_file: str) -> None:
 
 
 def migrate(owner_dsn: str, service: str) -> None:
-    """Brings a service's database to the newest version of the kit's and the service's migrations."""
+    """Brings a service's database to the newest version of the kit's and the service's migrations.
+
+    A database that a newer version has migrated is left as it is, so that going back to this version works.
+    """
     for package in ("messaging", service):
-        command.upgrade(_config(owner_dsn, package), "head")
+        _upgrade(_config(owner_dsn, package))
+
+
+def _upgrade(config: Config) -> None:
+    try:
+        command.upgrade(config, "head")
+    except CommandError as error:
+        found, ours = getattr(error.__cause__, "argument", None), ScriptDirectory.from_config(config).get_current_head()
+        if not found or not ours or found <= ours:
+            raise
+        print(f"the database is at {found}, newer than {ours}: nothing to migrate")
 
 
 def _config(owner_dsn: str, package: str) -> Config:
