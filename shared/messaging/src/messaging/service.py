@@ -37,8 +37,8 @@ from messaging.workers import Workers
 log = structlog.get_logger()
 
 _STALE = 30.0
-# How long the relay waits for word of a commit; commits of another process are found by looking.
-_UNTOLD = 0.1
+# How long the relay waits for word of a commit in its own process, and how often it looks for those of others.
+_UNTOLD, _ALONE = 0.25, 0.02
 NO_CONTEXT = NoContext()
 
 
@@ -129,11 +129,11 @@ class Service:
     def _tasks(self, roles: Sequence[str]) -> list[Coroutine[Any, Any, None]]:
         loops: dict[str, list[Coroutine[Any, Any, None]]] = {
             "serve": [self._serve(), self._loop("door", self.door.turn)],
-            "consume": [self._loop("consumer", self.membership.turned, pause=0.2)],
+            "consume": [self._loop("consumer", self.membership.turned, pause=0.5)],
             "relay": [self._loop("relay", self._relay_turn)],
             "timers": [
-                self._loop("timers", self.workers.fire_due, pause=0.1),
-                self._loop("lanes", self.workers.look_again, pause=0.25),
+                self._loop("timers", self.workers.fire_due, pause=0.2),
+                self._loop("lanes", self.workers.look_again, pause=0.5),
             ],
         }
         for role in set(loops) - set(roles):
@@ -156,7 +156,8 @@ class Service:
         self._committed.clear()
         if not await self.relay.turn():
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._committed.wait(), _UNTOLD)
+                told = "consume" in self._roles and "serve" in self._roles
+                await asyncio.wait_for(self._committed.wait(), _UNTOLD if told else _ALONE)
 
     async def _serve(self) -> None:
         app = http.new_app(f"Rapport {self.name}", self.live, self.ready, self.meters)
@@ -189,7 +190,7 @@ class Service:
 
     async def _stop(self, tasks: Sequence["asyncio.Task[None]"]) -> None:
         self.stopping.set()
-        self.membership.leave()
+        await self.membership.leave()
         await self._broker.stop()
         if hasattr(self, "_server"):
             self._server.should_exit = True
