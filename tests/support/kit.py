@@ -4,14 +4,19 @@ import asyncio
 import itertools
 import json
 import os
+import signal
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
+from pathlib import Path
 from typing import Any, ClassVar
 
 import asyncpg
+from aiokafka import AIOKafkaProducer
+from faststream.kafka import KafkaBroker
 from tests.support.stack import FreshDatabase, Infra, query
 
 from contracts.binary import attributes_of, to_headers
@@ -21,6 +26,7 @@ from contracts.topics import CLINICAL
 from messaging.consumer import Consumer, Deciding
 from messaging.decision import Command, Decision, DueTimer, Early, Facts, NoContext, Refused, Timer
 from messaging.door import Door
+from messaging.membership import Membership
 from messaging.message import Answer, Received
 from messaging.metrics import Meters
 from messaging.migrate import migrate
@@ -110,6 +116,9 @@ def on_said(event: Said | Asked, journal: Journal | None, facts: Facts[Any]) -> 
         return Decision(words, publish=said, effects=[Kept1(event.word)])
     if event.do == "exit":
         os._exit(9)
+    if event.do == "exit-once" and not Path(event.arg).exists():
+        Path(event.arg).touch()
+        os.kill(os.getpid(), signal.SIGKILL)
     return Decision(words, publish=said, reply={"number": len(words.words)})
 
 
@@ -340,6 +349,53 @@ async def hurried(replica: Replica) -> None:
     await replica.pool.execute("UPDATE messaging.parked SET retry_at = now() WHERE reason <> 'behind-parked'")
 
 
+async def publish(bootstrap: str, topic: str, records: Sequence[Any], partition: int = 0) -> None:
+    """Puts records into Kafka, in order."""
+    async with AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all") as producer:
+        for record in records:
+            await producer.send(topic, record.value, partition=partition, headers=list(record.headers))
+
+
+@asynccontextmanager
+async def member(replica: Replica, bootstrap: str, topic: str, group: str) -> AsyncIterator[Membership]:
+    """The replica as a member of a consumer group, until it leaves in order."""
+    broker = KafkaBroker(bootstrap, logger=None, allow_auto_create_topics=False, apply_types=False)
+    take, park = replica.deciding.take, replica.deciding.park
+    membership = Membership(broker, group, [topic], take, park, replica.pool, replica.meters, 500, 20)
+
+    async def turn() -> None:
+        while True:
+            await membership.turned()
+            await asyncio.sleep(0.1)
+
+    await broker.start()
+    turning = asyncio.create_task(turn())
+    try:
+        yield membership
+    finally:
+        turning.cancel()
+        await membership.leave()
+        await broker.stop()
+
+
+async def until(holds: Callable[[], Awaitable[Any]], within: float = 20.0) -> Any:
+    """What `holds` says once that is true; raises TimeoutError."""
+    async with asyncio.timeout(within):
+        while not (answer := await holds()):
+            await asyncio.sleep(0.05)
+    return answer
+
+
+async def _run_until_written(runtime_dsn: str, bootstrap: str, topic: str, group: str, last: str) -> None:
+    async with replicas(FreshDatabase("", "", runtime_dsn)) as (replica,), member(replica, bootstrap, topic, group):
+        written = "SELECT 1 FROM messaging.state WHERE body::text LIKE '%' || $1 || '%'"
+        await until(lambda: replica.pool.fetchval(written, last), 30)
+
+
 def words(count: int, start: int = 1) -> Sequence[str]:
     """w1, w2 and so on."""
     return [f"w{n}" for n in range(start, start + count)]
+
+
+if __name__ == "__main__":
+    asyncio.run(_run_until_written(*sys.argv[1:]))

@@ -5,6 +5,7 @@ Invariants: no lock is held across a poll; offsets are committed only for what t
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from time import time
 from typing import Any
@@ -24,6 +25,7 @@ from messaging.metrics import Meters
 from messaging.suspects import Suspects
 
 log = structlog.get_logger()
+_LEAVE_WITHIN = 10.0
 _PROGRESS_EVERY, _BROKER_SILENT = 1.0, 15.0
 
 
@@ -58,16 +60,18 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]
         self.assigned: set[TopicPartition] = set()
         self.joined = False
         self._progress_at = 0.0
+        self._looked = asyncio.Event()
         self._committed: dict[TopicPartition, int] = {}
         self._subscriber = broker.subscriber(
             *topics, group_id=group, batch=True, ack_policy=AckPolicy.MANUAL, parser=_raw_parser, decoder=_raw_decoder,
             batch_timeout_ms=idle_ms, max_records=max_batch, auto_offset_reset="earliest", rebalance_timeout_ms=60_000,
             partition_assignment_strategy=(RangePartitionAssignor,), max_poll_interval_ms=1_800_000, listener=self,
-            fetch_max_wait_ms=100,
+            fetch_max_wait_ms=500,
         )  # fmt: skip
         self._subscriber(self._take)
 
     async def _take(self, records: Sequence[ConsumerRecord]) -> None:
+        await self._looked.wait()
         self._meters.batch_size.observe(len(records))
         self._consumer.handle = self._suspects.way
         await self._consumer.take(records)
@@ -104,10 +108,13 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]
         except (CommitFailedError, IllegalStateError, TimeoutError) as error:
             log.warning("offsets_not_committed", kind=type(error).__name__)
 
-    def leave(self) -> None:
-        """Nothing new is begun and a batch that is held is given up; one in hand is finished."""
+    async def leave(self) -> None:
+        """Nothing new is begun and a batch that is held is given up; one in hand is finished, and its offsets are committed."""
         self._consumer.leaving = True
         self._consumer.given_up.set()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LEAVE_WITHIN), self._consumer.in_hand:
+                await self._commit()
 
     async def on_partitions_revoked(self, revoked: Sequence[TopicPartition]) -> None:
         """Gives up a batch that is held, waits for one in hand, and commits what is done."""
@@ -115,13 +122,20 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]
         async with self._consumer.in_hand:
             await self._commit()
         self.assigned, self._committed, self._consumer.handled = set(), {}, {}
+        self._looked.clear()
 
     async def on_partitions_assigned(self, assigned: Sequence[TopicPartition]) -> None:
-        """Starts reading what is ours now, with care where earlier processes died."""
-        starts = {tp: await self._start(tp) for tp in assigned}
-        self._consumer.handled, self._committed = dict(starts), dict(starts)
+        """Starts reading what is ours now, with care where earlier processes died.
+
+        Records may arrive before this is through: they wait until it is known how to take them.
+        """
         self.assigned, self.joined = set(assigned), True
-        await self._suspects.look(starts)
+        try:
+            starts = dict(zip(assigned, await asyncio.gather(*map(self._start, assigned)), strict=True))
+            self._consumer.handled, self._committed = dict(starts), dict(starts)
+            await self._suspects.look(starts)
+        finally:
+            self._looked.set()
         log.info("partitions_assigned", count=len(self.assigned))
 
     async def _start(self, tp: TopicPartition) -> int:

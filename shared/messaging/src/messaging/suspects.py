@@ -22,7 +22,13 @@ LOOK = """
            attempts = CASE WHEN p.position = excluded.position THEN p.attempts + 1 ELSE 1 END,
            suspect = CASE WHEN p.position = excluded.position THEN p.suspect END
  RETURNING topic, part, attempts, suspect"""
-MARK = "UPDATE messaging.progress SET suspect = $3 WHERE topic = $1 AND part = $2"
+# Marks a record before it is read, unless it is parked unread already.
+MARK = """
+    UPDATE messaging.progress SET suspect = $3::bigint
+     WHERE topic = $1 AND part = $2
+       AND NOT EXISTS (SELECT FROM messaging.inbox WHERE source = 'kafka:' || $1 AND id = $2::int || '-' || $3::bigint)
+ RETURNING true"""
+CLEAR = "UPDATE messaging.progress SET suspect = NULL, attempts = 0 WHERE topic = $1 AND part = $2"
 
 
 class Suspects:
@@ -52,8 +58,9 @@ class Suspects:
         """One by one, until a batch of every partition that asks for care is through."""
         for record in records:
             await self._alone(record)
-        for record in records:
-            self._careful.pop(TopicPartition(record.topic, record.partition), None)
+        for place in {TopicPartition(record.topic, record.partition) for record in records} & self._careful.keys():
+            await self._pool.execute(CLEAR, place.topic, place.partition)
+            del self._careful[place]
 
     async def _alone(self, record: ConsumerRecord) -> None:
         place = TopicPartition(record.topic, record.partition)
@@ -61,6 +68,6 @@ class Suspects:
             log.error("record_killed_its_readers", topic=record.topic, partition=record.partition, offset=record.offset)
             await self._park([record])
             return
-        if place in self._careful:
-            await self._pool.execute(MARK, record.topic, record.partition, record.offset)
+        if place in self._careful and not await self._pool.fetchval(MARK, record.topic, record.partition, record.offset):
+            return
         await self._take([record])
