@@ -74,6 +74,13 @@ def test_the_last_acceptance_removed_fails_with_the_newest_event_as_the_present(
     assert run_check(tmp_path / "history.jsonl", events, "--grace", "60").exit_code == 0
 
 
+def test_a_handoff_replaced_after_its_deadline_without_a_word_fails_though_the_history_ends_soon_after(tmp_path: Path) -> None:
+    """With deadlines of seconds, the newest event may be too young to judge an unanswered one by."""
+    events = without(handoff.HandoffOverdue, handoff.HandoffEscalated)(escalated_journey().events)
+    result = run_check(tmp_path / "history.jsonl", events)
+    assert (result.exit_code, "never-escalated" in result.output) == (1, True)
+
+
 def test_types_of_a_later_version_and_arrays_are_read(tmp_path: Path) -> None:
     events = [structured(attributes_of(e), d.model_dump(mode="json", exclude_none=True)) for e, d in whole_journey().events]
     later = {**events[0], "id": "later", "type": "care.rapport.intake.invented-in-2030.v1", "data": {}}

@@ -132,8 +132,9 @@ def _unanswered(history: History, as_of: datetime) -> Iterator[_Flaw]:
     offers = history.said(handoff.HandoffOffered)
     replaced_at = {event.previous: envelope.time for envelope, event in offers if event.previous}
     for _, offer in offers:
-        in_time = replaced_at.get(offer.handoff_id, offer.deadline) < offer.deadline
-        if offer.handoff_id not in closed and not in_time and offer.deadline + FIRES_WITHIN < as_of:
+        replaced = replaced_at.get(offer.handoff_id)
+        late = replaced >= offer.deadline if replaced else offer.deadline + FIRES_WITHIN < as_of
+        if offer.handoff_id not in closed and late:
             text = f"{offer.receiver} did not answer {offer.giver} by {offer.deadline:%Y-%m-%dT%H:%M:%SZ}, and nobody escalated"
             yield _Flaw("never-escalated", text, offer.deadline, offer.handoff_id)
 
