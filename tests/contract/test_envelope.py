@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contracts.binary import attributes_of, to_headers
-from contracts.envelope import OURS, Envelope, EnvelopeError, parse_attributes
+from contracts.envelope import OURS, Envelope, parse_attributes
 from contracts.record import read_record
+from contracts.refusal import EnvelopeError
 from contracts.structured import read_structured, structured
 
 NONCHARACTERS = "".join(chr(plane << 16 | last) for plane in range(17) for last in (0xFFFE, 0xFFFF))

@@ -6,8 +6,9 @@ import re
 from pydantic_core import to_json
 
 from contracts.catalog import TYPES
-from contracts.envelope import HEADERS, EnvelopeError
+from contracts.envelope import HEADERS
 from contracts.record import read_record
+from contracts.refusal import EnvelopeError
 from contracts.topics import OWNED, REFERRALS
 from messaging.message import Record
 from oversight.domain.entry import Entry

@@ -7,8 +7,9 @@ from typing import Annotated, Any
 
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from contracts.refusal import MAX_TEXT, EnvelopeError, refusal
+
 OURS = "/rapport/"
-MAX_TEXT = 500
 # CloudEvents 1.0, "Type System": a String holds no control character, surrogate or non-character.
 _PLAIN = r"^[^\x00-\x1f\x7f-\x9f\x{fdd0}-\x{fdef}%s]*$" % "".join(  # noqa: UP031
     f"\\x{{{plane << 16 | last:x}}}" for plane in range(17) for last in (0xFFFE, 0xFFFF)
@@ -36,17 +37,6 @@ Instant = Annotated[AwareDatetime, BeforeValidator(_utc)]
 # Two attributes of a sender go on into our own events, so neither can be free text.
 Code = Annotated[str, Field(max_length=60, pattern=r"^[a-z0-9-]+$")]
 Hop = Annotated[str | None, BeforeValidator(_hop)]
-_INSTANT = "must be an RFC 3339 instant with a zone, such as 2026-11-23T09:00:00Z"
-_NUMBER, _CODE = "must be a number below 2^63", "must be a code"
-_EXPECTED = {"time": _INSTANT, "recordedtime": _INSTANT, "sequence": _NUMBER, "sensitivity": _CODE}
-
-
-class EnvelopeError(ValueError):
-    """The record is not a CloudEvent; `path` names the header or member, never its value."""
-
-    def __init__(self, path: str, problem: str) -> None:
-        super().__init__(f"{path}: {problem}")
-        self.path, self.problem = path, problem
 
 
 class Envelope(BaseModel):
@@ -92,11 +82,4 @@ def parse_attributes(texts: Mapping[str, Any]) -> Envelope:
     try:
         return Envelope.model_validate(known)
     except ValidationError as error:
-        raise _refusal(error) from None
-
-
-def _refusal(error: ValidationError) -> EnvelopeError:
-    name = str(error.errors(include_input=False)[0]["loc"][0])
-    return EnvelopeError(
-        f"ce_{name}", _EXPECTED.get(name, f"must be text of 1 to {MAX_TEXT} characters without control characters")
-    )
+        raise refusal(error) from None

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterable
 
-from contracts.envelope import HEADERS, Envelope, EnvelopeError, parse_attributes
+from contracts.envelope import HEADERS, Envelope, parse_attributes
+from contracts.refusal import EnvelopeError
 from contracts.structured import MEDIA_TYPE, read_structured
 
 

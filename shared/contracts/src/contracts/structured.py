@@ -5,7 +5,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from contracts.envelope import Envelope, EnvelopeError, parse_attributes
+from contracts.envelope import Envelope, parse_attributes
+from contracts.refusal import EnvelopeError
 
 MEDIA_TYPE = b"application/cloudevents"
 

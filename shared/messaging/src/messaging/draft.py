@@ -77,23 +77,13 @@ class Draft:
             subject.state, subject.changed = decision.state, True
         self.timers |= {(number, name): None for name in decision.cancel}
         self.timers |= {(number, timer.name): _timer(number, timer, cause) for timer in decision.timers}
-        self.effects += [
-            (number, to_json({"effect": type(effect).__name__, **asdict(effect)}).decode()) for effect in decision.effects
-        ]
+        self.effects += [(number, to_json({"effect": type(e).__name__, **asdict(e)}).decode()) for e in decision.effects]
         self.hasten += decision.hasten
 
     def columns(self) -> tuple[Any, ...]:
         """The parameters of `messaging.write`, in its order."""
         states = [
-            (
-                s.kept.kind,
-                s.key,
-                s.version,
-                s.kept.schema,
-                s.sequence,
-                s.body,
-                json.dumps(sorted(s.blocked)) if s.blocked else "[]",
-            )
+            (s.kept.kind, s.key, s.version, s.kept.schema, s.sequence, s.body, json.dumps(sorted(s.blocked)))
             for s in self.subjects
         ]
         cancelled = [name for name, timer in self.timers.items() if timer is None]

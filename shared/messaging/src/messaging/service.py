@@ -7,6 +7,7 @@ import socket
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import timedelta
+from functools import partial
 from time import monotonic
 from typing import Any
 
@@ -37,6 +38,8 @@ from messaging.workers import Workers
 log = structlog.get_logger()
 
 _STALE = 30.0
+# Every statement of ours is a transaction of its own, so a connection goes back to the pool without a round trip.
+_NOTHING_TO_RESET = partial(asyncio.sleep, 0)
 # How long the relay waits for word of a commit in its own process, and how often it looks for those of others.
 _UNTOLD, _ALONE = 0.25, 0.02
 NO_CONTEXT = NoContext()
@@ -84,7 +87,7 @@ class Service:
         """Makes the parts and opens the pool; nothing runs yet."""
         settings = self.settings
         self.pool = await asyncpg.create_pool(
-            settings.postgres_dsn.get_secret_value(), min_size=1, max_size=8, command_timeout=30, reset=_leave_as_it_is,
+            settings.postgres_dsn.get_secret_value(), min_size=1, max_size=8, command_timeout=30, reset=_NOTHING_TO_RESET,
             server_settings={
                 "application_name": f"rapport-{self.name}", "idle_in_transaction_session_timeout": "2000", "jit": "off",
                 "synchronous_commit": "on",
@@ -212,10 +215,6 @@ class Service:
             await self.relay.discard_producer()
             await self.lease.release()
         return left
-
-
-async def _leave_as_it_is(_: Any) -> None:
-    """Every statement of ours is a transaction of its own, so a connection has nothing to reset: one round trip less."""
 
 
 class _Server(uvicorn.Server):

@@ -6,8 +6,9 @@ from datetime import UTC, datetime
 
 from pydantic import ValidationError
 
-from contracts.envelope import Envelope, EnvelopeError
+from contracts.envelope import Envelope
 from contracts.event import Problem, problems_of
+from contracts.refusal import EnvelopeError
 from contracts.topics import OWNED, REFERRALS
 from messaging.decision import Invalid
 from messaging.message import Received, Record, Trouble

@@ -22,7 +22,8 @@ from cli.events.kafka import no_broker
 from cli.stack.errors import StackError
 from contracts.binary import attributes_of, to_headers
 from contracts.catalog import TYPES
-from contracts.envelope import Envelope, EnvelopeError
+from contracts.envelope import Envelope
+from contracts.refusal import EnvelopeError
 from contracts.structured import read_structured
 from contracts.topics import topic_of
 

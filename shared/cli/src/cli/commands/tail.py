@@ -12,8 +12,9 @@ from cli.commands.options import Home
 from cli.commands.where import bootstrap_at
 from cli.events.kafka import SHOWN, reader, up_to_now
 from contracts.binary import attributes_of
-from contracts.envelope import Envelope, EnvelopeError
+from contracts.envelope import Envelope
 from contracts.record import read_record
+from contracts.refusal import EnvelopeError
 from contracts.structured import structured
 
 

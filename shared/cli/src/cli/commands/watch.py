@@ -20,9 +20,9 @@ from cli.events.flow import Flow
 from cli.events.kafka import PARKED, SHOWN, reader, up_to_now
 from cli.events.lag import LagReader, Lags
 from contracts.catalog import TYPES
-from contracts.envelope import EnvelopeError
 from contracts.event import REGISTRY
 from contracts.record import read_record
+from contracts.refusal import EnvelopeError
 
 _SHOWN_LATE = 10
 

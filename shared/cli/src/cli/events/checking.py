@@ -7,9 +7,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from contracts.catalog import TYPES
-from contracts.envelope import OURS, Envelope, EnvelopeError
+from contracts.envelope import OURS, Envelope
 from contracts.event import REGISTRY, Problem, problems_of
 from contracts.parked import RecordParked
+from contracts.refusal import EnvelopeError
 from contracts.schemas import schema_of
 from contracts.structured import read_structured
 from contracts.topics import OWNED, topic_of

@@ -12,9 +12,9 @@ from cli.events.documents import documents
 from cli.stack.errors import StackError
 from contracts.catalog import TYPES
 from contracts.custody import Recorded
-from contracts.envelope import EnvelopeError
 from contracts.event import REGISTRY
 from contracts.record import read_record
+from contracts.refusal import EnvelopeError
 from contracts.structured import read_structured
 
 Episodes = dict[str, list[Recorded]]
