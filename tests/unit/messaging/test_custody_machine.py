@@ -24,7 +24,7 @@ def offered(custody: Custody | None = None, cause: str = "c-1", receiver: str = 
 def answer(step: Step, word: str = "accepted", by: str = "matching", handoff_id: str | None = None) -> said.HandoffAnswered:
     standing = step.custody.standing
     return said.HandoffAnswered(
-        handoff_id=handoff_id or (standing.id if standing else ""), arbiter="intake", answer=word, by=by  # type: ignore[arg-type]
+        handoff_id=handoff_id or (standing.id if standing else ""), arbiter="intake", answer=word, by=by
     )  # fmt: skip
 
 

@@ -22,9 +22,10 @@ from messaging.snapshot import Subject
 from messaging.trouble import Contended, NewerState, is_infrastructure
 
 NOW = datetime(2026, 11, 23, 9, tzinfo=UTC)
+TRACE = f"00-{'a' * 32}-{'b' * 16}-01"
 CAUSE = Envelope(
-    id="cause", source="/portal", type="t", time=NOW, correlationid="whole", sensitivity="part2", traceparent="00-1"
-)
+    id="cause", source="/portal", type="t", time=NOW, correlationid="whole", sensitivity="part2", traceparent=TRACE
+)  # fmt: skip
 
 
 def headers(row: Any) -> dict[str, str]:
@@ -40,7 +41,7 @@ def test_the_events_of_a_decision_are_counted_on_and_each_is_a_whole_cloudevent(
         "ce_type": Noted.type, "ce_dataschema": f"/schemas/{Noted.type}.json", "ce_specversion": "1.0",
         "ce_source": "/rapport/followup", "ce_subject": "s-1", "ce_time": "2026-11-23T09:00:00Z",
         "ce_recordedtime": "2026-11-23T09:00:00Z", "ce_correlationid": "whole", "ce_causationid": "cause",
-        "ce_actor": "service:followup", "ce_sensitivity": "part2", "content-type": "application/json", "traceparent": "00-1",
+        "ce_actor": "service:followup", "ce_sensitivity": "part2", "content-type": "application/json", "traceparent": TRACE,
     }  # fmt: skip
 
 
@@ -112,7 +113,9 @@ def test_a_timer_that_fires_is_gone_unless_it_is_set_again() -> None:
     envelope = Envelope(id="t-1", source=f"{kit.SOURCE}/timer", type="timer:bell", time=NOW)
     kept, route = kit.ROUTES.timers["bell"]
     fired = Received(envelope, (envelope.source, "t-1"), b"", kept, route, "s-1", DueTimer("bell", NOW))
-    for decided, stands in ((Decision[Journal](), False), (Decision[Journal](timers=[Timer("bell", NOW)]), True)):
+    once: Decision[Journal] = Decision()
+    again: Decision[Journal] = Decision(timers=[Timer("bell", NOW)])
+    for decided, stands in ((once, False), (again, True)):
         draft, subject = draft_of()
         draft.apply(fired, subject, decided)
         assert bool(draft.timers[1, "bell"]) == stands
