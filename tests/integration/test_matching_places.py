@@ -175,7 +175,7 @@ def handed(episode: str) -> Received:
 @asynccontextmanager
 async def replicas(database: FreshDatabase, count: int) -> AsyncIterator[list[Processor]]:
     pools = [await asyncpg.create_pool(database.runtime_dsn, min_size=1, max_size=2) for _ in range(count)]
-    policy = Policy("matching.parked.v1", timedelta(hours=1))
+    policy = Policy("matching.parked.v1", timedelta(hours=1), b"key")
     try:
         yield [
             Processor(

@@ -244,7 +244,7 @@ async def replicas(
         made = []
         for _ in range(count):
             pool = await stack.enter_async_context(asyncpg.create_pool(database.runtime_dsn, min_size=1, max_size=4))
-            policy, meters = Policy(PARKED_TOPIC, early_limit), Meters()
+            policy, meters = Policy(PARKED_TOPIC, early_limit, b"key"), Meters()
             processor = Processor(
                 pool, routes, SOURCE, OWN_TOPIC, NoContext() if load is None else load, policy, lambda: None
             )  # fmt: skip

@@ -18,4 +18,6 @@ class RecordParked(Event, type="care.rapport.parked.record-parked.v1"):
     path: str | None = Field(default=None, description="where in the record, never what stands there")
     behind: bool = Field(default=False, description="it only waits behind an earlier parked event of its lane")
     size: int = Field(description="bytes of the value")
-    digest: str = Field(description="SHA-256 of the value, keyed with the service's secret")
+    digest: str = Field(
+        description="BLAKE2b-256 of the value, keyed with the service's secret, since the value may identify a client"
+    )

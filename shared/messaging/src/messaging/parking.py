@@ -25,10 +25,11 @@ _RETRIES = tuple(timedelta(seconds=s) for s in (1, 2, 5, 10, 30, 60))
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """Where parked records are announced, and how long an early one may wait."""
+    """Where parked records are announced, how long an early one may wait, and the key of digests of what may identify."""
 
     topic: str
     early_limit: timedelta
+    key: bytes
 
 
 class Unanswerable(RuntimeError):
@@ -132,6 +133,10 @@ def _stay(draft: Draft, message: Received, subject: Subject | None, policy: Poli
     return number, Answer(outcome, trouble.reason)
 
 
+def _keyed(record: Record, policy: Policy) -> str:
+    return blake2b(record.value or b"", digest_size=32, key=policy.key[:64]).hexdigest()
+
+
 def _place(record: Record) -> Claim:
     return f"kafka:{record.topic}", f"{record.partition}-{record.offset}"
 
@@ -174,7 +179,7 @@ def _announce(draft: Draft, message: Received, number: int, trouble: Trouble, po
     parked = RecordParked(
         topic=record.topic, partition=record.partition, offset=record.offset, event_source=read and read.source,
         event_id=read and read.id, event_type=read and read.type, reason=trouble.reason, path=trouble.path,
-        size=len(record.value or b""), digest=blake2b(record.value or b"", digest_size=16).hexdigest(),
+        size=len(record.value or b""), digest=_keyed(record, policy),
     )  # fmt: skip
     place = f"{record.topic}-{record.partition}-{record.offset}"
     cause = read or Envelope(id=place, source=f"{draft.source}/consumer", type="unreadable", time=draft.now)

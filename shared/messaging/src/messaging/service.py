@@ -97,7 +97,7 @@ class Service:
         self.lease = Lease(self.pool, owner, timedelta(seconds=10))
         self.relay = Relay(self.pool, self._producer, self.lease, self.meters)
         self._committed = asyncio.Event()
-        policy = Policy(parked_topic(self.name), settings.early_limit)
+        policy = Policy(parked_topic(self.name), settings.early_limit, settings.secret_key.get_secret_value().encode())
         self.processor = Processor(self.pool, self.routes, self.source, self.topic, self._load, policy, self._committed.set)
         self.door = Door(self.routes, self.processor, settings.max_batch)
         self.workers = Workers(self.pool, self.routes, self.processor, self.source)
