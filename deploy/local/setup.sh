@@ -70,7 +70,7 @@ install_uv() {
 
 install_packages() {
     cd "$root"
-    export UV_PYTHON_DOWNLOADS=never UV_NO_PROGRESS=1
+    export UV_PYTHON_DOWNLOADS=never UV_NO_PROGRESS=1 UV_SYSTEM_CERTS="${UV_SYSTEM_CERTS:-true}"
     uv=$tools/bin/uv
     new_enough .venv/bin/python || "$uv" venv -q --clear --python "$python" .venv
     export VIRTUAL_ENV="$root/.venv"
