@@ -21,7 +21,7 @@ from contracts.envelope import Envelope
 from contracts.referral import ReferralSubmitted
 from contracts.topics import CLINICAL
 
-EVERY = 0.1
+EVERY = 0.25
 SCHEMAS = "SELECT subject, schema FROM messaging.state WHERE kind = 'plan'"
 
 
@@ -70,15 +70,15 @@ def upgraded(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     new = NextVersion(tmp_path_factory.mktemp("next"))
     arriving = Arriving(world)
     running = world.begin(arriving.arrive())
-    before = arriving.more(5)
+    before = arriving.more(3)
     world.stand(before)
     world.stack.stop(SERVICE)
-    during = arriving.more(5)
+    during = arriving.more(3)
     migrated = migrate(world.stack, new.environment())
     assert migrated.returncode == 0, f"the new version could not migrate:\n{migrated.stdout}{migrated.stderr}"
     stack = new.stack(world.stack)
     stack.start(SERVICE)
-    after = arriving.more(5)
+    after = arriving.more(3)
     yield Upgraded(new, stack, arriving, before, during, after)
     arriving.stopping = True
     running.result(60)
@@ -108,7 +108,7 @@ def test_the_old_version_holds_still_before_newer_state_and_nothing_is_lost(worl
     log = world.stack.log_path(SERVICE)
     began = log.stat().st_size
     world.until(lambda: "NewerState" in log.read_text()[began:], "the old version says that it meets newer state")
-    waiting = upgraded.arriving.more(5)
+    waiting = upgraded.arriving.more(3)
     assert not _heard_of(world, episode), "the old version acted on newer state"
 
     world.stack.stop(SERVICE)
