@@ -164,3 +164,33 @@ def test_the_claims_of_a_loser_are_rolled_back_and_those_of_the_winners_stay(dat
     during(database, scenario, load=load)
     assert seen == [{("/portal/batch", "s-2-w1"): "applied", ("/portal/batch", "s-2-w2"): "applied"}]
     assert (journal(database, "s-1"), journal(database, "s-2")) == (["w0", "rival", "w1", "w2"], ["w0", "w1", "w2"])
+
+
+def test_replicas_that_race_with_what_nobody_can_read_park_and_tell_it_once_and_never_deadlock(database: FreshDatabase) -> None:
+    unreadable = [kit.broken(b"x") for _ in range(20)]
+    kit.slow_inserts(database, "inbox")
+    deadlocks = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
+    before = kit.sql(database, deadlocks)
+
+    async def race(*made: Replica) -> None:
+        orders = [random.Random(n).sample(unreadable, 20) for n in range(len(made))]
+        await asyncio.gather(*(replica.take(*order) for replica, order in zip(made, orders, strict=True)))
+
+    during(database, race, count=4)
+    assert len(parked(database)) == len(outbox(database, kit.PARKED_TOPIC)) == len(inbox(database)) == 20
+    assert kit.sql(database, deadlocks) == before
+
+
+def test_of_two_events_with_one_id_about_two_subjects_that_race_one_is_done_and_one_is_an_alarm(
+    database: FreshDatabase,
+) -> None:
+    async def race(*made: Replica) -> None:
+        subjects = [f"s-{n}" for n in range(len(made))]
+        for turn in range(10):
+            same = [said(f"w{turn}", subject, do="open", id=f"{turn}") for subject in subjects]
+            await asyncio.gather(*(replica.take(record) for replica, record in zip(made, same, strict=True)))
+
+    during(database, race, count=3)
+    done = [word for n in range(3) for word in journal(database, f"s-{n}")]
+    assert sorted(done) == [f"w{turn}" for turn in range(10)]
+    assert [row[3] for row in parked(database)] == ["same-id-other-content"] * 20

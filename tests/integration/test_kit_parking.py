@@ -197,7 +197,8 @@ def test_a_lane_goes_on_after_its_head_was_refused_and_the_process_died(database
         return NoContext()
 
     async def scenario(replica: Replica) -> None:
-        await replica.take(said("w1", do="open"), said("w2", do="refuse"), said("w3"))
+        await replica.take(said("w1", do="open"))
+        await replica.take(said("w2", do="refuse"), said("w3"))
         await hurried(replica)
         with pytest.raises(ConnectionError):
             await replica.workers.look_again()

@@ -19,6 +19,9 @@ def database(infra: Infra) -> FreshDatabase:
     return kit.emptied(infra)
 
 
+DEADLOCKS = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
+
+
 async def bump(connection: Any, *subjects: str) -> None:
     """What any other writer of these subjects does to us."""
     await connection.execute("UPDATE messaging.state SET version = version + 1 WHERE subject = ANY ($1)", list(subjects))
@@ -74,14 +77,20 @@ def test_who_loses_for_ever_is_told_so_and_keeps_nothing(database: FreshDatabase
     assert (kit.PORTAL, "1") not in kit.inbox(database)
 
 
-def test_two_who_make_one_new_subject_at_once_are_one_after_the_other(database: FreshDatabase) -> None:
-    async def race(*made: Replica) -> None:
-        orders = [random.Random(n).sample(range(5), 5) for n in range(len(made))]
-        batches = [[said(f"w{n}", f"s-{s}", do="open") for s in order] for n, order in enumerate(orders)]
-        await asyncio.gather(*(replica.handle(*batch) for replica, batch in zip(made, batches, strict=True)))
+def test_those_who_make_the_same_new_subjects_at_once_are_one_after_the_other(database: FreshDatabase) -> None:
+    subjects = [f"s-{n}" for n in range(24)]
+    kit.slow_inserts(database, "state")
 
+    async def race(*made: Replica) -> None:
+        for at in (0, 12):
+            orders = [random.Random(n).sample(subjects[at : at + 12], 12) for n in range(len(made))]
+            batches = [[said(f"w{n}", subject, do="open") for subject in order] for n, order in enumerate(orders)]
+            await asyncio.gather(*(replica.handle(*batch) for replica, batch in zip(made, batches, strict=True)))
+
+    before = kit.sql(database, DEADLOCKS)
     during(database, race, count=4)
-    for subject in (f"s-{n}" for n in range(5)):
+    assert kit.sql(database, DEADLOCKS) == before
+    for subject in subjects:
         assert sorted(journal(database, subject)) == ["w0", "w1", "w2", "w3"]
         assert [n for key, n, _ in outbox(database) if key == subject] == [1, 2, 3, 4]
 
@@ -111,10 +120,9 @@ def test_writers_that_take_many_subjects_in_any_order_never_deadlock(database: F
 
         await asyncio.gather(*(write(replica, seed) for seed, replica in enumerate(made)))
 
-    deadlocks = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
-    before = kit.sql(database, deadlocks)
+    before = kit.sql(database, DEADLOCKS)
     during(database, race, count=4)
-    assert kit.sql(database, deadlocks) == before
+    assert kit.sql(database, DEADLOCKS) == before
     for subject in subjects:
         sequences = [n for key, n, _ in outbox(database) if key == subject]
         assert sequences == list(range(1, len(sequences) + 1))

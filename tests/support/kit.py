@@ -270,7 +270,8 @@ _EMPTY = """
     CREATE OR REPLACE FUNCTION messaging.now() RETURNS timestamptz LANGUAGE sql VOLATILE AS 'SELECT clock_timestamp()';
     CREATE OR REPLACE FUNCTION messaging.effects(subjects text[], effects jsonb[]) RETURNS text[]
         LANGUAGE sql AS 'SELECT ''{}''::text[]';
-    DROP TABLE IF EXISTS public.kept"""
+    DROP TABLE IF EXISTS public.kept;
+    DROP FUNCTION IF EXISTS public.slow() CASCADE"""
 
 
 @cache
@@ -297,6 +298,15 @@ def as_owner(database: FreshDatabase, *statements: str) -> None:
         await connection.close()
 
     asyncio.run(run())
+
+
+def slow_inserts(database: FreshDatabase, table: str) -> None:
+    """Each row takes its time, so that who takes rows in another order meets the others; for the rest of this test."""
+    as_owner(
+        database,
+        "CREATE FUNCTION public.slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.002); RETURN NEW; END'",
+        f"CREATE TRIGGER slow BEFORE INSERT ON messaging.{table} FOR EACH ROW EXECUTE FUNCTION public.slow()",
+    )
 
 
 def shift_clock(database: FreshDatabase, interval: str) -> None:
