@@ -136,8 +136,8 @@ def during(database: FreshDatabase, scenario: Callable[[Intake], Awaitable[Any]]
 
 
 def said(database: FreshDatabase) -> list[str]:
-    rows = query(database.owner_dsn, "SELECT attributes FROM messaging.outbox ORDER BY n")
-    return [json.loads(row["attributes"])["type"].split(".")[-2] for row in rows]
+    rows = query(database.owner_dsn, "SELECT headers FROM messaging.outbox ORDER BY n")
+    return [dict(json.loads(row["headers"]))["ce_type"].split(".")[-2] for row in rows]
 
 
 def sample(name: str, folder: Path = SAMPLES) -> Any:
@@ -152,7 +152,7 @@ def test_one_referral_through_two_doors_is_one_episode(database: FreshDatabase) 
         assert over_kafka.reply == {"episode": over_http["episode"], "repeated": True}
 
     during(database, scenario)
-    assert said(database) == ["referral-accepted", "episode-opened", "handoff-offered", "referral-accepted"]
+    assert said(database) == ["episode-opened", "referral-accepted", "handoff-offered", "referral-accepted"]
     assert len(query(database.owner_dsn, "SELECT * FROM identity")) == 1
 
 

@@ -112,7 +112,7 @@ def test_a_batch_is_held_while_its_connection_dies_and_then_written_once(infra: 
 
 
 def test_what_fails_for_every_record_parks_none_and_holds_the_batch_until_it_works(database: FreshDatabase) -> None:
-    """As when code is newer than its database: nothing can be written, parking included."""
+    """As when rights are missing after a restore: nothing can be written, parking included."""
     role = "test_runtime"
 
     async def scenario(replica: Replica) -> bool:

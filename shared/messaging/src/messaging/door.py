@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,7 +27,7 @@ class Door:
 
     def __init__(self, routes: Routes, processor: Processor, max_batch: int, answer_within: float = 30.0) -> None:
         self._routes, self._processor, self._max_batch, self._answer_within = routes, processor, max_batch, answer_within
-        self._asked: asyncio.Queue[_Asked] = asyncio.Queue(maxsize=10_000)
+        self._asked: asyncio.Queue[_Asked | None] = asyncio.Queue(maxsize=10_000)
 
     async def handle(self, envelope: Envelope, data: Event | Command) -> Answer:
         """The answer to a command, the same for the same (source, id).
@@ -39,11 +40,16 @@ class Door:
             await self._asked.put(asked)
             return await asked.answer
 
+    def close(self) -> None:
+        """Nobody comes any more: a turn that waits for commands ends."""
+        with suppress(asyncio.QueueFull):
+            self._asked.put_nowait(None)
+
     async def turn(self) -> None:
         """Waits for commands and decides all that are there, as one batch."""
-        batch = [await self._asked.get()]
+        batch = [first] if (first := await self._asked.get()) else []
         while len(batch) < self._max_batch and not self._asked.empty():
-            batch.append(self._asked.get_nowait())
+            batch += [asked] if (asked := self._asked.get_nowait()) else []
         waiting = [asked for asked in batch if not asked.answer.done()]
         if not waiting:
             return

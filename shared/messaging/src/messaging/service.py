@@ -198,6 +198,7 @@ class Service:
         if hasattr(self, "_server"):
             self._server.should_exit = True
         failed = [task for task in tasks if task.done() and task.exception()]
+        self.door.close()
         await asyncio.wait(tasks, timeout=2)
         for task in tasks:
             task.cancel()

@@ -3,8 +3,9 @@
 import asyncpg
 from aiokafka.errors import KafkaError
 
-# Connection, resources, serialization, deadlock, lock, shutdown, cancel, idle in transaction: PostgreSQL, appendix A.
-_STATES = ("08", "53", "40001", "40P01", "55P03", "57P01", "57P02", "57P03", "57014", "25P03")
+# Connection, resources, system, serialization, deadlock, lock, shutdown, cancel, idle in transaction, read-only, no rights:
+# PostgreSQL, appendix A.
+_STATES = ("08", "53", "58", "40001", "40P01", "55P03", "57P01", "57P02", "57P03", "57014", "25P03", "25006", "42501")
 
 
 class NewerState(RuntimeError):
