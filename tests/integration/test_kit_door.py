@@ -98,6 +98,7 @@ def test_a_caller_is_answered_in_time_though_nobody_turns_and_its_command_is_not
     async def scenario(replica: Replica) -> list[Any]:
         door = replica.door(answer_within=0.1)
         answers = await asyncio.gather(ask(door, "k-1", "w1", do="open"), ask(door, "k-2", "w2", do="open"))
+        door._answer_within = 5.0
         async with turning(door):
             return [*answers, await ask(door, "k-3", "w3", do="open")]
 
