@@ -40,6 +40,8 @@ log = structlog.get_logger()
 _STALE = 30.0
 # Every statement of ours is a transaction of its own, so a connection goes back to the pool without a round trip.
 _NOTHING_TO_RESET = partial(asyncio.sleep, 0)
+# After a turn that sent something the relay draws a breath, so that the next one has more to send.
+_BREATH = 0.01
 # How long the relay waits for word of a commit in its own process, and how often it looks for those of others.
 _UNTOLD, _ALONE = 0.25, 0.02
 NO_CONTEXT = NoContext()
@@ -157,7 +159,9 @@ class Service:
 
     async def _relay_turn(self) -> None:
         self._committed.clear()
-        if not await self.relay.turn():
+        if await self.relay.turn():
+            await asyncio.sleep(_BREATH)
+        else:
             with suppress(TimeoutError):
                 told = "consume" in self._roles and "serve" in self._roles
                 await asyncio.wait_for(self._committed.wait(), _UNTOLD if told else _ALONE)
