@@ -20,7 +20,7 @@ SET_ASIDE = ("waiting", "parked")
 _ALARM = "same-id-other-content"
 _READ = {*HEADERS, "content-type", "traceparent"}
 _FOREVER = timedelta(days=36500)
-_RETRIES = tuple(timedelta(seconds=s) for s in (1, 2, 5, 10, 30, 60))
+_FIRST_LOOK, _NEXT_LOOK = timedelta(seconds=1), timedelta(seconds=60)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +127,7 @@ def _stay(draft: Draft, message: Received, subject: Subject | None, policy: Poli
     outcome = "parked" if gives_up else "waiting"
     draft.claim(message, number, Answer(outcome, trouble.reason))
     row = {"state": number, "n": message.lane_row, "outcome": outcome, "reason": trouble.reason}
-    draft.parking.setdefault("keep", []).append({**row, "retry_at": draft.now + _RETRIES[-1]})
+    draft.parking.setdefault("keep", []).append({**row, "retry_at": draft.now + _NEXT_LOOK})
     if gives_up:
         _announce(draft, message, number, trouble, policy)
     return number, Answer(outcome, trouble.reason)
@@ -167,7 +167,7 @@ def _add(draft: Draft, message: Received, number: int, outcome: str, trouble: Tr
             "nr": len(draft.parked_values), "state": number, "outcome": outcome, "source": message.claim[0],
             "id": message.claim[1], "reason": trouble.reason, "topic": record.topic, "part": record.partition,
             "position": record.offset, "headers": headers_as_text(record),
-            "retry_at": draft.now + (_RETRIES[0] if at_once else _FOREVER), "gives_up_at": draft.now + policy.early_limit,
+            "retry_at": draft.now + (_FIRST_LOOK if at_once else _FOREVER), "gives_up_at": draft.now + policy.early_limit,
         }
     )  # fmt: skip
 
