@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from contracts import handoff
+from contracts import handoff, operations
 from contracts.clinical import Alliance
 from contracts.event import Event
 from contracts.vocabulary import Instant, Urgency
@@ -64,3 +64,12 @@ class PlanStoodDown(Event, type="care.rapport.followup.plan-stood-down.v1"):
 
     plan_id: str = Field(description="plan that is given up")
     handoff_id: str = Field(description="handoff that was superseded")
+
+
+class OutboxPosition(operations.OutboxPosition, type="care.rapport.followup.outbox-position.v1"): ...
+
+
+class OperatorActed(operations.OperatorActed, type="care.rapport.followup.operator-acted.v1"): ...
+
+
+class GapFound(operations.GapFound, type="care.rapport.followup.gap-found.v1"): ...

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from contracts import handoff
+from contracts import handoff, operations
 from contracts.event import Event, Problem
 from contracts.vocabulary import Need
 
@@ -65,3 +65,12 @@ class HandoffOverdue(handoff.HandoffOverdue, type="care.rapport.intake.handoff-o
 
 
 class HandoffEscalated(handoff.HandoffEscalated, type="care.rapport.intake.handoff-escalated.v1"): ...
+
+
+class OutboxPosition(operations.OutboxPosition, type="care.rapport.intake.outbox-position.v1"): ...
+
+
+class OperatorActed(operations.OperatorActed, type="care.rapport.intake.operator-acted.v1"): ...
+
+
+class GapFound(operations.GapFound, type="care.rapport.intake.gap-found.v1"): ...

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from contracts import handoff
+from contracts import handoff, operations
 from contracts.event import Event, Part
 from contracts.vocabulary import Instant
 
@@ -109,3 +109,12 @@ class HandoffOverdue(handoff.HandoffOverdue, type="care.rapport.matching.handoff
 
 
 class HandoffEscalated(handoff.HandoffEscalated, type="care.rapport.matching.handoff-escalated.v1"): ...
+
+
+class OutboxPosition(operations.OutboxPosition, type="care.rapport.matching.outbox-position.v1"): ...
+
+
+class OperatorActed(operations.OperatorActed, type="care.rapport.matching.operator-acted.v1"): ...
+
+
+class GapFound(operations.GapFound, type="care.rapport.matching.gap-found.v1"): ...
