@@ -11,7 +11,6 @@ from cli.stack.processes import Running
 from cli.stack.settings import StackSettings
 from cli.stack.state import State, StateFile
 
-SERVICES = ("intake", "matching", "followup", "oversight")
 Say = Callable[[str], None]
 
 

@@ -3,9 +3,10 @@
 import asyncio
 from dataclasses import dataclass
 
-from cli.stack.context import SERVICES, Context
+from cli.stack.context import Context
 from cli.stack.databases import Database, answers
 from cli.stack.errors import StackError
+from cli.stack.names import SERVICES
 from cli.stack.postgres_cluster import FAST_SHUTDOWN, SUPERUSER, PostgresCluster
 from cli.stack.processes import Running
 

@@ -88,10 +88,11 @@ def find(pid: int, word: str) -> Running | None:
 
 
 def stop(process: Running | None, *, within: float, first: signal.Signals = signal.SIGTERM) -> None:
-    """Ask, wait, then kill."""
+    """Ask, wait, then kill; a frozen process is thawed, or it would not hear."""
     if process is None or not alive(process):
         return
     os.kill(process.pid, first)
+    thaw(process)
     if not _gone(process, within):
         kill(process)
 
@@ -101,6 +102,18 @@ def kill(process: Running) -> None:
     if alive(process):
         os.kill(process.pid, signal.SIGKILL)
         _gone(process, 10)
+
+
+def freeze(process: Running) -> None:
+    """SIGSTOP: it lives, holds what it holds, and does nothing until it is thawed."""
+    if alive(process):
+        os.kill(process.pid, signal.SIGSTOP)
+
+
+def thaw(process: Running) -> None:
+    """SIGCONT; one that was not frozen does not notice."""
+    if alive(process):
+        os.kill(process.pid, signal.SIGCONT)
 
 
 def _gone(process: Running, within: float) -> bool:

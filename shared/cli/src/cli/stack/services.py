@@ -1,4 +1,4 @@
-"""The four services as processes: migrate as the owner, run as the runtime role, ready when /readyz says so."""
+"""The services as processes: migrate as the owner, run as the runtime role, ready when /readyz says so."""
 
 import hashlib
 import http.client
@@ -13,23 +13,34 @@ from cli.stack.context import Context
 from cli.stack.databases import leave_note, note_of
 from cli.stack.errors import with_last_lines
 from cli.stack.kafka import Kafka
+from cli.stack.names import ProcessName
 from cli.stack.postgres import Postgres
 from cli.stack.processes import Running, run, spawn
 
 
 @dataclass(frozen=True)
 class Service:
-    """Everything it is told comes as <NAME>_* variables."""
+    """One process of a service; everything it is told comes as <NAME>_* variables."""
 
-    name: str
+    process: str
     context: Context
     stop_signal = signal.SIGTERM
     is_external = False
 
     @property
+    def name(self) -> str:
+        """The service it belongs to."""
+        return self.said.service
+
+    @property
+    def said(self) -> ProcessName:
+        """What its name says."""
+        return ProcessName.of(self.process)
+
+    @property
     def address(self) -> str:
         """Where its API listens."""
-        return f"http://127.0.0.1:{self.context.port(self.name)}"
+        return f"http://127.0.0.1:{self.context.port(self.process)}"
 
     def migrate(self) -> None:
         """Run its migrations to the end, with the owner's DSN, which the running service never sees.
@@ -49,11 +60,12 @@ class Service:
             raise with_last_lines(f"{self.name} could not migrate its database", log)
 
     def launch(self) -> Running:
-        self.context.choose_port(self.name)
-        return spawn(self._command("run"), log=self.context.log(self.name), cwd=self.context.home, env=self._env())
+        self.context.choose_port(self.process)
+        return spawn(self._command(self.said.role), log=self.context.log(self.process), cwd=self.context.home, env=self._env())
 
     def is_ready(self) -> bool:
-        return _says_ok(self.context.port(self.name), "/readyz")
+        """Only a process that serves can be asked; another one is ready when it runs."""
+        return not self.said.serves or _says_ok(self.context.port(self.process), "/readyz")
 
     def provision(self) -> None:
         """Nothing: its tables came with `migrate`."""
@@ -66,7 +78,7 @@ class Service:
             "POSTGRES_DSN": Postgres(self.context).dsn(self.name, "runtime"),
             "KAFKA_BOOTSTRAP": Kafka(self.context).address,
             "HTTP_HOST": "127.0.0.1",
-            "HTTP_PORT": str(self.context.port(self.name)),
+            "HTTP_PORT": str(self.context.port(self.process)),
             "SECRET_KEY": self.context.secret(self.name),
         }
         given = self.context.settings.env

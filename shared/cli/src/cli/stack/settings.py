@@ -1,8 +1,10 @@
 """What a stack is told: memory, deadlines, settings of its services, servers to use instead of its own."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+
+from cli.stack.names import SERVICES
 
 Environment = Mapping[str, str]
 
@@ -13,9 +15,13 @@ def _from_environment(name: str) -> str | None:
 
 @dataclass(frozen=True)
 class StackSettings:
-    """`env` adds settings to a service by its name, to all under `*`; the deadlines are in seconds."""
+    """`env` adds settings to a service by its name, to all under `*`; the deadlines are in seconds.
+
+    `processes` are what `up` starts: services, replicas such as `intake-2`, roles such as `intake-relay` or `intake-relay-2`.
+    """
 
     env: Mapping[str, Environment] = field(default_factory=dict)
+    processes: Sequence[str] = SERVICES
     kafka_heap: str = "512m"
     start_within: float = 120.0
     stop_within: float = 15.0

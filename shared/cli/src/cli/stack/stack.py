@@ -7,9 +7,10 @@ from functools import partial
 from pathlib import Path
 
 from cli.stack import processes
-from cli.stack.context import SERVICES, Context, Part, Say
+from cli.stack.context import Context, Part, Say
 from cli.stack.errors import StackError
 from cli.stack.kafka import Kafka
+from cli.stack.names import INFRA, SERVICES, ProcessName
 from cli.stack.paths import default_home
 from cli.stack.postgres import Postgres
 from cli.stack.processes import Running
@@ -17,8 +18,6 @@ from cli.stack.services import Service
 from cli.stack.settings import StackSettings
 from cli.stack.state import locked
 from cli.stack.steps import timed, together
-
-INFRA = ("kafka", "postgres")
 
 
 @dataclass(frozen=True)
@@ -52,18 +51,18 @@ class Stack:
             before = [self.address(name) for name in INFRA]
             together(partial(self.start, "kafka"), partial(self._start_postgres, migrate=not infra_only))
             if [self.address(name) for name in INFRA] != before:
-                self._stop_all(SERVICES)
+                self._stop_all(self._running())
             if not infra_only:
-                together(*(partial(self.start, name) for name in SERVICES))
+                together(*(partial(self.start, name) for name in self.settings.processes))
 
     def down(self) -> None:
         """Stop the services, then the servers; data and logs stay."""
         with locked(self.home / "up.lock"):
-            self._stop_all(SERVICES)
+            self._stop_all(self._running())
             self._stop_all(INFRA)
 
     def start(self, name: str) -> None:
-        """Start one process, by the name of a service, `kafka` or `postgres`, and wait until it is ready."""
+        """Start one process: a service, a replica or role of it, `kafka` or `postgres`; wait until it is ready."""
         part = self._part(name)
         if part.is_external or self.pid(name) is not None:
             self._context.say(f"{name} runs already on {part.address}")
@@ -89,9 +88,23 @@ class Stack:
         processes.kill(process)
         self._forget(name)
 
+    def spawn(self, name: str) -> None:
+        """Start one process and wait for nothing, as a supervisor does; it may die of what is missing."""
+        self._begin(name, self._part(name))
+
+    def freeze(self, name: str) -> None:
+        """SIGSTOP; `thaw` wakes it."""
+        if (process := self._process(name)) is not None:
+            processes.freeze(process)
+
+    def thaw(self, name: str) -> None:
+        """SIGCONT, also for one that was not frozen."""
+        if (process := self._process(name)) is not None:
+            processes.thaw(process)
+
     def remove(self) -> None:
         """Delete the home with all its data; only for a stack that is down."""
-        if any(self.pid(name) for name in (*INFRA, *SERVICES)):
+        if any(self.pid(name) for name in (*INFRA, *self._running())):
             raise StackError(f"the stack in {self.home} still runs: bring it down first")
         self._postgres.cluster.remove()
         shutil.rmtree(self.home, ignore_errors=True)
@@ -119,9 +132,9 @@ class Stack:
         """A secret of this stack; by the name of a service, what the service gets as <NAME>_SECRET_KEY."""
         return self._context.secret(name)
 
-    def http_url(self, service: str) -> str:
-        """Where the service's API listens."""
-        return self._service(service).address
+    def http_url(self, process: str) -> str:
+        """Where the API of a service listens, or of one replica of it."""
+        return Service(process, self._context).address
 
     def address(self, name: str) -> str:
         """Where a person would look for it, without a password."""
@@ -132,7 +145,7 @@ class Stack:
 
     def status(self) -> list[ProcessStatus]:
         """One row per process, in the order in which they start."""
-        return [self._status(name) for name in (*INFRA, *SERVICES)]
+        return [self._status(name) for name in (*INFRA, *dict.fromkeys((*self.settings.processes, *self._running())))]
 
     def _status(self, name: str) -> ProcessStatus:
         part, pid = self._part(name), self.pid(name)
@@ -147,25 +160,30 @@ class Stack:
         )
 
     def _part(self, name: str) -> Part:
-        if name in SERVICES:
-            return self._service(name)
         if name in INFRA:
             return self._kafka if name == "kafka" else self._postgres
-        raise StackError(f"{name} is none of {', '.join((*INFRA, *SERVICES))}")
-
-    def _service(self, name: str) -> Service:
+        ProcessName.of(name)
         return Service(name, self._context)
 
-    def _launch(self, name: str, part: Part) -> None:
+    def _begin(self, name: str, part: Part) -> Running:
         process = part.launch()
         with self._context.file.edit() as state:
             state.processes[name] = process
+        return process
+
+    def _launch(self, name: str, part: Part) -> None:
+        process = self._begin(name, part)
         processes.wait_until(part.is_ready, process, name=name, within=self.settings.start_within, log=self._context.log(name))
 
     def _start_postgres(self, *, migrate: bool) -> None:
         self.start("postgres")
         if migrate:
-            together(*(self._service(name).migrate for name in SERVICES if self.pid(name) is None))
+            running = {ProcessName.of(name).service for name in self._running()}
+            together(*(Service(name, self._context).migrate for name in SERVICES if name not in running))
+
+    def _running(self) -> list[str]:
+        """Processes of services, whoever started them."""
+        return [name for name in self._context.state.processes if name not in INFRA and self.pid(name) is not None]
 
     def _stop_all(self, names: Iterable[str]) -> None:
         together(*(partial(self.stop, name) for name in names))
