@@ -1,0 +1,17 @@
+"""Every promise, checked on a history and on nothing else: a pure function that knows neither the run nor the code."""
+
+from collections.abc import Callable, Sequence
+
+from tests.faults.history import History, Told
+from tests.faults.promises import capacity, effects, journeys, ledger, order, parked, positions, timers
+from tests.faults.verdict import Checked
+
+PROMISES: Sequence[Callable[[History, Told], Checked]] = (
+    journeys.ended, effects.check, order.contiguous, order.kept, capacity.check, journeys.custody, parked.check,
+    positions.check, ledger.check, timers.check,
+)  # fmt: skip
+
+
+def check(history: History, told: Told) -> list[Checked]:
+    """One entry per promise, in the order in which a person reads them."""
+    return [promise(history, told) for promise in PROMISES]

@@ -1,0 +1,124 @@
+"""The processes of one run: what should run does, and the schedule's faults are done to it."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any
+
+import asyncpg
+from tests.faults.schedule import Fault
+
+from cli.stack import Stack, StackError
+from cli.stack.names import SERVICES, ProcessName
+
+_LOOK_EVERY, _AGAIN_AFTER = 0.5, 3.0
+TERMINATE = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = ANY ($1)"
+
+
+class Cluster:
+    """A supervisor that brings back what died, and the hand that kills; `done` counts what was done."""
+
+    def __init__(self, stack: Stack, say: Callable[[str], None]) -> None:
+        self._stack, self._say = stack, say
+        self._wanted = set(stack.settings.processes)
+        self._held: set[str] = set()
+        self._begun: dict[str, float] = {}
+        self._threads = ThreadPoolExecutor(12)
+        self.done: Counter[str] = Counter()
+        self._bootstrap, self._dsn = stack.kafka_bootstrap, stack.superuser_dsn
+
+    def urls(self, service: str) -> Sequence[str]:
+        """Where the replicas of a service listen."""
+        names = [
+            name for name in sorted(self._wanted) if ProcessName.of(name).service == service and ProcessName.of(name).serves
+        ]
+        return [self._stack.http_url(name) for name in names]
+
+    async def supervise(self) -> None:
+        """For ever: what should run and does not is begun again, at most every few seconds."""
+        clock = asyncio.get_running_loop().time
+        while True:
+            for name in sorted(self._wanted - self._held):
+                if await self._call(self._stack.pid, name) is None and clock() - self._begun.get(name, 0) > _AGAIN_AFTER:
+                    self._begun[name] = clock()
+                    await self._call(self._stack.spawn, name)
+            await asyncio.sleep(_LOOK_EVERY)
+
+    async def do(self, fault: Fault) -> None:
+        """One fault from its beginning to its end."""
+        self._say(f"{fault.kind} {fault.target}" + (f" for {fault.lasts:.1f} s" if fault.lasts else ""))
+        act = {
+            "kill": self._kill, "freeze": self._freeze, "broker": self._broker, "postgres": self._postgres,
+            "terminate": self._terminate, "join": self._join,
+        }[fault.kind]  # fmt: skip
+        await act(fault)
+
+    async def make_whole(self) -> None:
+        """Everything that should run does, and nothing is frozen."""
+        for name in self._wanted:
+            await self._call(self._stack.thaw, name)
+        self._held.clear()
+
+    def close(self) -> None:
+        """No more threads."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def _call(self, act: Callable[..., Any], *words: Any) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, partial(act, *words))
+
+    async def _kill(self, fault: Fault) -> None:
+        self._held.add(fault.target)
+        try:
+            await self._call(self._stack.kill, fault.target)
+            self.done["kills"] += 1
+        except StackError:
+            self.done["kills of who was dead"] += 1
+        await asyncio.sleep(fault.lasts)
+        self._begun.pop(fault.target, None)
+        self._held.discard(fault.target)
+
+    async def _freeze(self, fault: Fault) -> None:
+        if await self._call(self._stack.pid, fault.target) is None:
+            self.done["freezes of who was dead"] += 1
+            return
+        await self._call(self._stack.freeze, fault.target)
+        self.done["freezes"] += 1
+        await asyncio.sleep(fault.lasts)
+        await self._call(self._stack.thaw, fault.target)
+
+    async def _broker(self, fault: Fault) -> None:
+        await self._call(self._stack.kill, "kafka")
+        self.done["outages of the broker"] += 1
+        await asyncio.sleep(fault.lasts)
+        await self._call(self._stack.start, "kafka")
+        if self._stack.kafka_bootstrap != self._bootstrap:
+            raise StackError("somebody took the broker's port while it was down: run again")
+
+    async def _postgres(self, fault: Fault) -> None:
+        await self._call(self._stack.kill if fault.target == "crash" else self._stack.stop, "postgres")
+        self.done["restarts of PostgreSQL"] += 1
+        await asyncio.sleep(fault.lasts)
+        await self._call(self._stack.start, "postgres")
+        if self._stack.superuser_dsn != self._dsn:
+            raise StackError("somebody took PostgreSQL's port while it was down: run again")
+
+    async def _terminate(self, fault: Fault) -> None:
+        services = SERVICES if fault.target == "all" else (fault.target,)
+        try:
+            connection = await asyncpg.connect(self._dsn, timeout=2)
+        except (OSError, TimeoutError, asyncpg.PostgresError):
+            return
+        try:
+            rows = await connection.fetch(TERMINATE, [f"rapport-{service}" for service in services])
+            self.done["connections cut"] += len(rows)
+        finally:
+            await connection.close()
+
+    async def _join(self, fault: Fault) -> None:
+        """Another replica comes and goes, and partitions move twice."""
+        await self._call(self._stack.spawn, fault.target)
+        self.done["replicas that came and went"] += 1
+        await asyncio.sleep(fault.lasts)
+        await self._call(self._stack.stop, fault.target)

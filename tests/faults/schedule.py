@@ -1,0 +1,91 @@
+"""What is done to a run, and when: the same for the same form and seed."""
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import cycle
+from typing import Literal
+
+from tests.faults.forms import Form
+
+from cli.stack.names import SERVICES, processes
+
+Kind = Literal["kill", "freeze", "broker", "postgres", "terminate", "join", "burst", "poison"]
+REPLICAS = 2
+# Into an outage of PostgreSQL some are killed that hold what they could not write.
+_KILLED_WITHOUT_DATABASE = 2
+_APART = 2.0
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Fault:
+    """`at` seconds after the load began; `lasts` is how long it stays so."""
+
+    at: float
+    kind: Kind
+    target: str = ""
+    lasts: float = 0.0
+
+    @property
+    def over(self) -> float:
+        return self.at + self.lasts
+
+
+def plan(form: Form, seed: int) -> list[Fault]:
+    """The faults of one run, by time; no process is in two of them at once."""
+    rng = random.Random(seed)
+    faults = [*_servers(form, rng)]
+    _processes(form, rng, faults)
+    faults += _others(form, rng)
+    return sorted(faults)
+
+
+def _servers(form: Form, rng: random.Random) -> Iterator[Fault]:
+    """Outages of the broker and of PostgreSQL take turns; the longest of the broker comes last."""
+    outages = sorted(form.outages)
+    for number, lasts in enumerate(outages, 1):
+        slot = (form.seconds - sum(outages)) / len(outages)
+        yield Fault(
+            slot * number + sum(outages[: number - 1]) - min(slot, 10.0) * rng.uniform(0.8, 1.0), "broker", "kafka", lasts
+        )
+    for number, lasts in enumerate(form.restarts):
+        slot = form.seconds / len(form.restarts)
+        how = "crash" if number % 2 == 0 else "stop"
+        yield Fault(slot * (number + rng.uniform(0.3, 0.6)), "postgres", how, lasts)
+
+
+def _processes(form: Form, rng: random.Random, faults: list[Fault]) -> None:
+    """Every process has its turn; who is in the longest outage of the broker is left alive, to see what it does afterwards."""
+    names = processes(REPLICAS, form.roles)
+    deadly, frozen = cycle(rng.sample(names, len(names))), cycle(rng.sample(names, len(names)))
+    left = form.kills
+    for outage in [fault for fault in faults if fault.kind == "postgres"]:
+        for _ in range(min(_KILLED_WITHOUT_DATABASE, left)):
+            left -= 1
+            faults.append(Fault(outage.at + outage.lasts * rng.uniform(0.4, 0.7), "kill", next(deadly), 0.5))
+    for _ in range(left):
+        _place(form, rng, faults, "kill", next(deadly), rng.choice((0.2, 1.0, 4.0)))
+    for _ in range(form.freezes):
+        _place(form, rng, faults, "freeze", next(frozen), rng.uniform(*form.freeze_for))
+
+
+def _place(form: Form, rng: random.Random, faults: list[Fault], kind: Kind, target: str, lasts: float) -> None:
+    longest = max((fault for fault in faults if fault.kind == "broker"), key=lambda fault: fault.lasts, default=None)
+    for _ in range(200):
+        fault = Fault(rng.uniform(3.0, form.seconds - lasts), kind, target, lasts)
+        apart = all(o.over + _APART < fault.at or fault.over + _APART < o.at for o in faults if o.target == target)
+        if apart and not (kind == "kill" and longest and longest.at < fault.over):
+            break
+    faults.append(fault)
+
+
+def _others(form: Form, rng: random.Random) -> Iterator[Fault]:
+    def evenly(count: int, kind: Kind, targets: Sequence[str], lasts: float = 0.0) -> Iterator[Fault]:
+        slot = (form.seconds - 10.0) / max(count, 1)
+        for number in range(count):
+            yield Fault(3.0 + slot * (number + rng.random()), kind, rng.choice(targets), lasts)
+
+    yield from evenly(form.terminations, "terminate", [*SERVICES, "all"])
+    yield from evenly(form.joins, "join", [f"{service}-3" for service in SERVICES], 8.0)
+    yield from evenly(form.bursts, "burst", [""])
+    yield from evenly(form.poisons, "poison", [""])
