@@ -149,7 +149,7 @@ def test_a_failing_timer_fires_when_its_code_is_mended(database: FreshDatabase) 
 
     during(database, scenario)
     assert [row["attempts"] for row in sql(database, "SELECT attempts FROM messaging.timer")] == [1]
-    kit.as_owner(database, "UPDATE messaging.timer SET attempts = 5000, not_before = NULL")
+    kit.as_owner(database, "UPDATE messaging.timer SET attempts = 8, not_before = NULL")
     during(database, lambda replica: replica.workers.fire_due())
     kit.as_owner(database, "UPDATE messaging.timer SET not_before = not_before - interval '64 seconds'")
     kit.shift_clock(database, "3 seconds")

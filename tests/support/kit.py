@@ -264,7 +264,8 @@ def during(database: FreshDatabase, scenario: Callable[..., Awaitable[Any]], cou
 
 
 _EMPTY = """
-    TRUNCATE messaging.inbox, messaging.state, messaging.timer, messaging.parked, messaging.outbox, messaging.progress
+    TRUNCATE messaging.inbox, messaging.state, messaging.timer, messaging.parked, messaging.outbox, messaging.progress,
+        messaging.stop
         RESTART IDENTITY;
     UPDATE messaging.relay SET sent = 0, epoch = 0, owner = NULL, expires_at = '-infinity';
     CREATE OR REPLACE FUNCTION messaging.now() RETURNS timestamptz LANGUAGE sql VOLATILE AS 'SELECT clock_timestamp()';

@@ -1,17 +1,20 @@
 """Setting aside: what is early waits, what cannot be processed is parked with its reason, and its lane queues behind it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
 from typing import Any
 from urllib.parse import quote, unquote, unquote_to_bytes
 
 from contracts.envelope import HEADERS, Envelope
 from contracts.parked import RecordParked
+from contracts.topics import OWNED
 from messaging import outbox
 from messaging.decision import Early
 from messaging.draft import Draft, digest_of
 from messaging.message import Answer, Placed, Received, Record, Trouble
+from messaging.routes import On
 from messaging.snapshot import Claim, Snapshot, Subject
 
 KNOWN = """
@@ -20,16 +23,26 @@ SET_ASIDE = ("waiting", "parked")
 _ALARM = "same-id-other-content"
 _READ = {*HEADERS, "content-type", "traceparent"}
 _FOREVER = timedelta(days=36500)
-_FIRST_LOOK, _NEXT_LOOK = timedelta(seconds=1), timedelta(seconds=60)
+_FIRST_LOOK, _NEXT_LOOK, _MOMENT = timedelta(seconds=1), timedelta(seconds=60), timedelta(milliseconds=1)
+# A larger body is not kept: a broker takes no such record unless somebody told it to.
+MAX_KEPT = 2 * 1024 * 1024
+TOO_LARGE = "too-large"
+_OUR_FAULT = ("handler-", "unprocessable-", "unreadable-", "killed-its-readers")
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """Where parked records are announced, how long an early one may wait, and the key of digests of what may identify."""
+    """Where parked records are announced, how long an early one may wait, and the key of digests of what may identify.
+
+    So many records of a topic parked by faults of our own within a time stop its consumer; `at_fault` is called before.
+    """
 
     topic: str
     early_limit: timedelta
     key: bytes
+    faults: int = 50
+    faults_within: timedelta = timedelta(minutes=10)
+    at_fault: Callable[[], None] = lambda: None
 
 
 class Unanswerable(RuntimeError):
@@ -41,20 +54,32 @@ class Unanswerable(RuntimeError):
 
 
 class Unprocessable(RuntimeError):
-    """A decision that cannot be written, though its record can be read: it is parked in its lane."""
+    """A message whose lane is known and that cannot be processed: it is parked in its lane."""
 
-    def __init__(self, error: Exception) -> None:
-        self.reason = f"unprocessable-{type(error).__name__}"
-        super().__init__(self.reason)
+    def __init__(self, trouble: Trouble) -> None:
+        super().__init__(trouble.reason)
+        self.trouble = trouble
+
+
+@dataclass(frozen=True, slots=True)
+class Parks:
+    """A handler that only says what is wrong."""
+
+    trouble: Trouble
+
+    def __call__(self, *_: Any) -> None:
+        """Never decides."""
+        raise Unprocessable(self.trouble)
 
 
 def unprocessable(message: Received, error: Exception) -> Received:
-    """The message with a handler that only says so."""
+    """The message, to be parked in its lane since what was decided on it cannot be written."""
+    return in_its_lane(message, Trouble(f"unprocessable-{type(error).__name__}"))
 
-    def handler(*_: Any) -> None:
-        raise Unprocessable(error)
 
-    return replace(message, route=message.route and replace(message.route, handler=handler))
+def in_its_lane(message: Received, trouble: Trouble) -> Received:
+    """The message with a handler that only says what is wrong."""
+    return replace(message, route=message.route and replace(message.route, handler=Parks(trouble)))
 
 
 def done_before(
@@ -92,10 +117,12 @@ def set_aside(
         return _unrecorded(message, why)
     if message.lane_row is not None:
         return _stay(draft, message, subject, policy, why)
-    trouble = message.trouble or _trouble(why)
     waits = isinstance(why, Early) or (why is None and message.trouble is None)
-    outcome = "waiting" if waits else "parked"
-    number = draft.number(subject)
+    trouble = message.trouble or _trouble(why)
+    if waits and _too_large(message):
+        waits, trouble = False, Trouble(TOO_LARGE)
+    subject = None if not waits and _alone(message) else subject
+    outcome, number = "waiting" if waits else "parked", draft.number(subject)
     draft.claim(message, number, Answer(outcome, trouble.reason))
     _add(draft, message, number, outcome, trouble, policy, at_once=isinstance(why, Early))
     if not waits:
@@ -126,11 +153,33 @@ def _stay(draft: Draft, message: Received, subject: Subject | None, policy: Poli
     gives_up = not isinstance(why, Early) or message.gives_up_at is None or message.gives_up_at < draft.now
     outcome = "parked" if gives_up else "waiting"
     draft.claim(message, number, Answer(outcome, trouble.reason))
-    row = {"state": number, "n": message.lane_row, "outcome": outcome, "reason": trouble.reason}
-    draft.parking.setdefault("keep", []).append({**row, "retry_at": draft.now + _NEXT_LOOK})
+    row = {
+        "state": number, "n": message.lane_row, "source": message.claim[0], "outcome": outcome, "reason": trouble.reason,
+        "path": trouble.path, "retry_at": _next_look(draft, _NEXT_LOOK, message.gives_up_at),
+    }  # fmt: skip
+    draft.parking.setdefault("leave" if gives_up and _alone(message) else "keep", []).append(row)
     if gives_up:
         _announce(draft, message, number, trouble, policy)
     return number, Answer(outcome, trouble.reason)
+
+
+def _alone(message: Received) -> bool:
+    """An event that was declared independent holds nobody up; what is parked waits for a person, not for its lane."""
+    return isinstance(message.route, On) and message.route.independent
+
+
+def _next_look(draft: Draft, soon: timedelta, gives_up_at: datetime | None) -> datetime:
+    limit = gives_up_at + _MOMENT if gives_up_at and gives_up_at > draft.now else datetime.max.replace(tzinfo=UTC)
+    return min(draft.now + soon, limit)
+
+
+def _too_large(message: Received) -> bool:
+    return message.record is not None and len(message.record.value or b"") > MAX_KEPT
+
+
+def is_our_fault(record: Record, reason: str) -> bool:
+    """True for what only a change of our code mends; what outsiders send wrongly, and what came too early, never is."""
+    return reason.startswith(_OUR_FAULT) or (record.topic in OWNED and reason.startswith("schema-"))
 
 
 def _keyed(record: Record, policy: Policy) -> str:
@@ -142,7 +191,9 @@ def _place(record: Record) -> Claim:
 
 
 def _trouble(why: Early | Exception | None) -> Trouble:
-    if isinstance(why, Early | Unprocessable):
+    if isinstance(why, Unprocessable):
+        return why.trouble
+    if isinstance(why, Early):
         return Trouble(why.reason)
     return Trouble(f"handler-{type(why).__name__}" if why else "behind-parked")
 
@@ -161,15 +212,26 @@ def headers_of(texts: list[tuple[str, str | None]]) -> list[tuple[str, bytes | N
 def _add(draft: Draft, message: Received, number: int, outcome: str, trouble: Trouble, policy: Policy, at_once: bool) -> None:
     record = message.record
     assert record is not None
-    draft.parked_values.append(record.value)
+    gives_up_at, fault = draft.now + policy.early_limit, outcome == "parked" and is_our_fault(record, trouble.reason)
+    draft.parked_values.append(None if _too_large(message) else record.value)
     draft.parking.setdefault("add", []).append(
         {
             "nr": len(draft.parked_values), "state": number, "outcome": outcome, "source": message.claim[0],
-            "id": message.claim[1], "reason": trouble.reason, "topic": record.topic, "part": record.partition,
-            "position": record.offset, "headers": headers_as_text(record),
-            "retry_at": draft.now + (_FIRST_LOOK if at_once else _FOREVER), "gives_up_at": draft.now + policy.early_limit,
+            "id": message.claim[1], "type": _type(message), "reason": trouble.reason, "path": trouble.path,
+            "topic": record.topic, "part": record.partition, "position": record.offset, "headers": headers_as_text(record),
+            "size": len(record.value or b""), "digest": _keyed(record, policy), "fault": fault,
+            "retry_at": _next_look(draft, _FIRST_LOOK if at_once else _FOREVER, gives_up_at if at_once else None),
+            "gives_up_at": gives_up_at,
         }
     )  # fmt: skip
+    if fault:
+        policy.at_fault()
+        limit = {"state": number, "topic": record.topic, "most": policy.faults}
+        draft.parking.setdefault("faults", []).append({**limit, "seconds": policy.faults_within.total_seconds()})
+
+
+def _type(message: Received) -> str | None:
+    return message.envelope.type if message.envelope.type != "unreadable" else None
 
 
 def _announce(draft: Draft, message: Received, number: int, trouble: Trouble, policy: Policy) -> None:

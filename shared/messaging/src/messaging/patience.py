@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
-from messaging.trouble import is_infrastructure
+from messaging import timeouts
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 10.0
 
@@ -33,8 +33,8 @@ async def bisecting(
     try:
         await act(batch)
     except Exception as error:
-        if is_infrastructure(error):
-            raise
+        if not await timeouts.is_content(batch, act, error):
+            return
         if len(batch) == 1:
             await alone(batch[0], error)
             return

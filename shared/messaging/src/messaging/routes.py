@@ -19,13 +19,14 @@ class On:
     """One event type; `subject` derives our subject where it is not the envelope's.
 
     With `invalid_subject`, a payload whose schema does not hold reaches the handler too, as Invalid, when that function can
-    tell whose it is.
+    tell whose it is. One that is `independent` of those before it does not hold its lane when it is parked.
     """
 
     event: type[Event] | type[Command]
     handler: Handler
     subject: Callable[[Any], str] | None = None
     invalid_subject: Callable[[Invalid], str | None] | None = None
+    independent: bool = False
 
 
 @dataclass(frozen=True, slots=True)

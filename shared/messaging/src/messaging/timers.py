@@ -18,11 +18,13 @@ DUE = """
      WHERE name = ANY ($3) AND due <= messaging.now() AND coalesce(not_before, due) <= messaging.now()
        AND (fires_anyway <= messaging.now() OR due <= coalesce(read_up_to, '-infinity'))
      ORDER BY due LIMIT $1"""
-# A timer that our code cannot process backs off, so that the others go on.
+# A timer that our code cannot process backs off, so that the others go on; after so many attempts it waits for a person.
 BACK_OFF = """
     UPDATE messaging.timer
-       SET attempts = attempts + 1, not_before = messaging.now() + $2::interval * power(2, least(attempts, 6))
-     WHERE id = $1"""
+       SET attempts = attempts + 1, reason = $3,
+           not_before = CASE WHEN attempts + 1 >= $4 THEN 'infinity'
+                             ELSE messaging.now() + $2::interval * power(2, least(attempts, 6)) END
+     WHERE id = $1 RETURNING not_before = 'infinity'"""
 
 
 def is_stale(message: Received, snapshot: Snapshot, draft: Draft) -> bool:

@@ -12,6 +12,7 @@ from contracts.refusal import EnvelopeError
 from contracts.topics import OWNED, REFERRALS
 from messaging.decision import Invalid
 from messaging.message import Received, Record, Trouble
+from messaging.parking import in_its_lane
 from messaging.routes import On, Routes
 
 _NULL = Problem(path="/", problem="null-character", expected="text without U+0000")
@@ -59,7 +60,15 @@ def invalid(received: Received, error: ValueError | None = None) -> Received:
         subject = route.invalid_subject(broken)
         if subject:
             return replace(received, data=broken, subject=subject)
-    return replace(received, trouble=Trouble(f"schema-{problems[0].problem}", problems[0].path))
+    trouble = Trouble(f"schema-{problems[0].problem}", problems[0].path)
+    return in_its_lane(received, trouble) if _is_ours(received) else replace(received, trouble=trouble)
+
+
+def _is_ours(received: Received) -> bool:
+    """Said by one of us on its own topic, so its lane is known, and what comes later there must wait for it."""
+    owner = received.record and OWNED.get(received.record.topic)
+    by_envelope = isinstance(received.route, On) and received.route.subject is None
+    return owner == received.envelope.source and by_envelope and received.subject is not None
 
 
 def _object(value: bytes, problems: list[Problem]) -> Invalid | None:

@@ -3,8 +3,8 @@
 import json
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from datetime import timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -13,45 +13,44 @@ import structlog
 
 from messaging import patience
 from messaging.message import Received, Trouble
-from messaging.parking import SET_ASIDE, Unanswerable, headers_of, unprocessable
+from messaging.parking import SET_ASIDE, Unanswerable, unprocessable
 from messaging.processor import Processor
 from messaging.received import read
 from messaging.routes import Routes
+from messaging.stored import stored
 from messaging.timers import BACK_OFF, DUE, due_timer
 from messaging.unreadable import by_place
 
 log = structlog.get_logger()
 
-# Lanes in which something is to be looked at again, each in its order as far as its first parked row.
+# Lanes in which something is to be looked at again, each in its order as far as its first parked row. Who waits too long
+# is given up only when everything that may have released it until then was read.
 LANES = """
-    WITH waiting AS (
+    WITH backlog AS (SELECT min(read_up_to) AS read_up_to FROM messaging.progress WHERE topic = ANY ($2)
+    ), waiting AS (
         SELECT * FROM messaging.parked p WHERE outcome = 'waiting' AND NOT EXISTS (
                SELECT FROM messaging.parked head WHERE head.outcome = 'parked' AND head.kind = p.kind
                   AND head.subject = p.subject AND head.source = p.source AND head.n < p.n)
     ), due AS (SELECT DISTINCT kind, subject, source FROM waiting WHERE retry_at <= messaging.now() LIMIT $1)
-    SELECT * FROM waiting JOIN due USING (kind, subject, source) ORDER BY n"""
+    SELECT waiting.*, gives_up_at > coalesce(read_up_to, 'infinity') AS unread
+      FROM backlog, waiting JOIN due USING (kind, subject, source) ORDER BY n"""
+# A record that killed its readers is parked again before it is read again.
+MARK = "UPDATE messaging.parked SET outcome = 'parked' WHERE n = ANY ($1)"
 # A row that could not even be parked is looked at later, so that other lanes go on.
 POSTPONE = "UPDATE messaging.parked SET attempts = attempts + 1, retry_at = messaging.now() + $2::interval WHERE n = $1"
 
 _FIRST_BACK_OFF, _POSTPONED = timedelta(seconds=1), timedelta(minutes=1)
-
-
-@dataclass(frozen=True, slots=True)
-class StoredRecord:
-    """A record as it was set aside."""
-
-    topic: str
-    partition: int
-    offset: int
-    headers: Sequence[tuple[str, bytes | None]]
-    value: bytes | None
+KILLER = "killed-its-readers"
 
 
 class Workers:
     """Due timers and waiting lanes of one process; replicas may run them too, since every message claims its inbox row."""
 
-    def __init__(self, pool: "asyncpg.Pool[Any]", routes: Routes, processor: Processor, source: str) -> None:
+    def __init__(
+        self, pool: "asyncpg.Pool[Any]", routes: Routes, processor: Processor, source: str, timer_attempts: int = 10
+    ) -> None:
         self._pool, self._routes, self._processor, self._source = pool, routes, processor, f"{source}/timer"
+        self._timer_attempts = timer_attempts
 
     async def fire_due(self, limit: int = 500) -> int:
         """Fires what is due and returns how many; a timer that fails alone is tried again later."""
@@ -63,7 +62,9 @@ class Workers:
 
     async def look_again(self, lanes: int = 100) -> int:
         """Processes the waiting lanes that are due, in order, and returns how many rows were looked at."""
-        rows = await self._pool.fetch(LANES, lanes)
+        rows = await self._pool.fetch(LANES, lanes, self._routes.topics)
+        if killers := [row["n"] for row in rows if row["fault"] and row["reason"] == KILLER]:
+            await self._pool.execute(MARK, killers)
         waiting: dict[tuple[str, str, str], list[Received]] = defaultdict(list)
         for row in rows:
             waiting[row["kind"], row["subject"], row["source"]].append(self._waiting(row))
@@ -95,15 +96,16 @@ class Workers:
                 await self._back_off(message, Unanswerable(answer.outcome))
 
     async def _back_off(self, message: Received, error: Exception) -> None:
-        log.error("timer_failed", kind=message.envelope.type, reason=type(error).__name__)
-        await self._pool.execute(BACK_OFF, message.envelope.id, _FIRST_BACK_OFF)
+        reason = error.reason if isinstance(error, Unanswerable) else type(error).__name__
+        values = message.envelope.id, _FIRST_BACK_OFF, f"timer-{reason}", self._timer_attempts
+        halted = await self._pool.fetchval(BACK_OFF, *values)
+        log.error("timer_halted" if halted else "timer_failed", kind=message.envelope.type, reason=reason)
 
     def _timer(self, row: Any) -> Received:
         return due_timer(*self._routes.timers[row["name"]], {**row, "cause": json.loads(row["cause"])}, self._source)
 
     def _waiting(self, row: Any) -> Received:
-        headers = headers_of(json.loads(row["headers"]))
-        record = StoredRecord(row["topic"], row["part"], row["position"], headers, row["value"])
+        record, claim = stored(row), (row["source"], row["id"])
         message = read(record, self._routes) or by_place(record, Trouble("unknown-type", "ce_type"))
-        claim = row["source"], row["id"]
-        return replace(message, claim=claim, lane_row=row["n"], gives_up_at=row["gives_up_at"])
+        gives_up_at = datetime.max.replace(tzinfo=UTC) if row["unread"] else row["gives_up_at"]
+        return replace(message, claim=claim, lane_row=row["n"], gives_up_at=gives_up_at)
