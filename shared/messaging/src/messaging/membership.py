@@ -14,14 +14,16 @@ import asyncpg
 import structlog
 from aiokafka import ConsumerRebalanceListener, ConsumerRecord, TopicPartition
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
-from aiokafka.errors import CommitFailedError, IllegalStateError
+from aiokafka.errors import KafkaError
 from faststream import AckPolicy
 from faststream.kafka import KafkaBroker, KafkaMessage
 from faststream.kafka.message import FAKE_CONSUMER
 
 from messaging import progress
 from messaging.consumer import Consumer, Take
+from messaging.gaps import Heard
 from messaging.metrics import Meters
+from messaging.partitions import Partitions
 from messaging.suspects import Suspects
 
 log = structlog.get_logger()
@@ -58,11 +60,12 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]
     ) -> None:  # fmt: skip
         self._suspects = Suspects(pool, take, park)
         self._consumer = Consumer(take, meters)
+        self._heard, self._partitions = Heard(pool), Partitions(topics)
         self._pool, self._meters = pool, meters
         self.assigned: set[TopicPartition] = set()
         self.joined = False
         self._progress_at = 0.0
-        self._looked = asyncio.Event()
+        self._looked, self._left = asyncio.Event(), asyncio.Event()
         self._committed: dict[TopicPartition, int] = {}
         self._subscriber = broker.subscriber(
             *topics, group_id=group, batch=True, ack_policy=AckPolicy.MANUAL, parser=_raw_parser, decoder=_raw_decoder,
@@ -74,16 +77,18 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]
 
     async def _take(self, records: Sequence[ConsumerRecord]) -> None:
         await self._looked.wait()
+        if self._partitions.wrong:
+            await self._left.wait()
         self._meters.batch_size.observe(len(records))
-        self._consumer.handle = self._suspects.way
+        self._consumer.handle = self._heard.after(self._suspects.way)
         await self._consumer.take(records)
         if len(records) < _FULL:
             await asyncio.sleep(_BREATH)
 
     def missing(self) -> str | None:
         """What keeps this member from reading: no assignment yet, or a broker that has not answered lately."""
-        if not self.joined:
-            return "no partitions assigned yet"
+        if self._partitions.wrong or not self.joined:
+            return self._partitions.wrong or "no partitions assigned yet"
         reading = self._subscriber.consumer
         answers = [reading.last_poll_timestamp(tp) or 0 for tp in self.assigned] if reading else []
         if self.assigned and time() - max(answers, default=0) / 1000 > _BROKER_SILENT:
@@ -96,6 +101,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]
         if reading is None:
             return
         self._meters.turn.set(time())
+        self._partitions.look(reading)
         await self._commit()
         if time() - self._progress_at > _PROGRESS_EVERY:
             self._progress_at = time()
@@ -107,14 +113,16 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]
         if reading is None or not news:
             return
         try:
+            await asyncio.wait_for(self._heard.flush(reading), timeout=10)
             await asyncio.wait_for(reading.commit(news), timeout=10)
             self._committed |= news
-        except (CommitFailedError, IllegalStateError, TimeoutError) as error:
+        except (KafkaError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             log.warning("offsets_not_committed", kind=type(error).__name__)
 
     async def leave(self) -> None:
         """Nothing new is begun and a batch that is held is given up; one in hand is finished, and its offsets are committed."""
         self._consumer.leaving = True
+        self._left.set()
         self._consumer.given_up.set()
         with suppress(TimeoutError):
             async with asyncio.timeout(_LEAVE_WITHIN), self._consumer.in_hand:
@@ -134,6 +142,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]
         Records may arrive before this is through: they wait until it is known how to take them.
         """
         self.assigned, self.joined = set(assigned), True
+        self._partitions.look(self._subscriber.consumer)
         try:
             starts = dict(zip(assigned, await asyncio.gather(*map(self._start, assigned)), strict=True))
             self._consumer.handled, self._committed = dict(starts), dict(starts)

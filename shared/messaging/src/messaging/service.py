@@ -20,7 +20,8 @@ from fastapi import FastAPI
 from faststream.kafka import KafkaBroker
 
 from contracts.topics import OWNED, PARTITIONS, parked_topic
-from messaging import http, logs, patience
+from messaging import http, logs, machinery, patience, upkeep
+from messaging.chores import Chore
 from messaging.consumer import Deciding
 from messaging.decision import NoContext
 from messaging.door import Door
@@ -59,7 +60,8 @@ class Service:
         recording: Callable[["Service"], Recording] | None = None,
     ) -> None:  # fmt: skip
         self.name, self.settings, self.routes, self._load, self._add_api = name, settings, routes, load, add_api
-        self._recording = recording
+        machinery.add_to(routes)
+        self._recording, self.chores = recording, list[Chore]()
         self.source = f"/rapport/{name}"
         self.topic = next(topic for topic, source in OWNED.items() if source == self.source)
         self.meters = Meters()
@@ -103,7 +105,9 @@ class Service:
         self.processor = Processor(self.pool, self.routes, self.source, self.topic, self._load, policy, self._committed.set)
         self.door = Door(self.routes, self.processor, settings.max_batch)
         self.workers = Workers(self.pool, self.routes, self.processor, self.source)
-        self._broker = KafkaBroker(settings.kafka_bootstrap, logger=None, allow_auto_create_topics=False, apply_types=False)
+        self._broker = KafkaBroker(
+            settings.kafka_bootstrap, logger=None, allow_auto_create_topics=False, apply_types=False, metadata_max_age_ms=60_000
+        )  # fmt: skip
         deciding = Deciding(self.routes, self.processor, self.meters)
         recording = self._recording(self) if self._recording else Recording(self.routes.topics, deciding.take)
         self._topics = recording.topics
@@ -139,6 +143,7 @@ class Service:
             "timers": [
                 self._loop("timers", self.workers.fire_due, pause=0.2),
                 self._loop("lanes", self.workers.look_again, pause=0.5),
+                self._loop("chores", upkeep.chores_of(self).turn, pause=1.0),
             ],
         }
         for role in set(loops) - set(roles):
@@ -168,6 +173,7 @@ class Service:
 
     async def _serve(self) -> None:
         app = http.new_app(f"Rapport {self.name}", self.live, self.ready, self.meters)
+        upkeep.add_api(app, self)
         if self._add_api:
             self._add_api(app, self)
         config = uvicorn.Config(

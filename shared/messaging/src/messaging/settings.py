@@ -29,4 +29,9 @@ class KitSettings(BaseSettings):
     poll_idle: Seconds = timedelta(milliseconds=20)
     early_limit: Seconds = Field(default=timedelta(hours=24), description="how long an early event waits")
     stop_within: Seconds = Field(default=timedelta(seconds=10), description="to finish a batch and drain the relay")
+    position_every: Seconds = Field(default=timedelta(seconds=5), description="how often OutboxPosition is published, at most")
+    outbox_kept: Seconds = Field(
+        default=timedelta(days=7), description="how long events stay in the outbox after they were sent"
+    )
+    inbox_kept: Seconds = Field(default=timedelta(days=30), description="how long a claim stays; longer than any topic is kept")
     log_level: str = "info"
