@@ -24,6 +24,7 @@ from messaging.consumer import Consumer, Take
 from messaging.gaps import Heard
 from messaging.metrics import Meters
 from messaging.partitions import Partitions
+from messaging.stops import Stops
 from messaging.suspects import Suspects
 
 log = structlog.get_logger()
@@ -56,10 +57,10 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]
 
     def __init__(
         self, broker: KafkaBroker, group: str, topics: Sequence[str], take: Take, park: Take, pool: "asyncpg.Pool[Any]",
-        meters: Meters, max_batch: int, idle_ms: int,
+        meters: Meters, max_batch: int, idle_ms: int, stops: Stops | None = None,
     ) -> None:  # fmt: skip
         self._suspects = Suspects(pool, take, park)
-        self._consumer = Consumer(take, meters)
+        self._consumer, self._stops = Consumer(take, meters), stops or Stops(pool, meters)
         self._heard, self._partitions = Heard(pool), Partitions(topics)
         self._pool, self._meters = pool, meters
         self.assigned: set[TopicPartition] = set()
@@ -79,6 +80,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]
         await self._looked.wait()
         if self._partitions.wrong:
             await self._left.wait()
+        records = await self._stops.passing(records, self._subscriber.consumer)
         self._meters.batch_size.observe(len(records))
         self._consumer.handle = self._heard.after(self._suspects.way)
         await self._consumer.take(records)
@@ -89,6 +91,8 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]
         """What keeps this member from reading: no assignment yet, or a broker that has not answered lately."""
         if self._partitions.wrong or not self.joined:
             return self._partitions.wrong or "no partitions assigned yet"
+        if self._stops.topics:
+            return self._stops.sentence()
         reading = self._subscriber.consumer
         answers = [reading.last_poll_timestamp(tp) or 0 for tp in self.assigned] if reading else []
         if self.assigned and time() - max(answers, default=0) / 1000 > _BROKER_SILENT:
@@ -106,6 +110,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]
         if time() - self._progress_at > _PROGRESS_EVERY:
             self._progress_at = time()
             await progress.write(self._pool, reading, self.assigned, self._consumer)
+        await self._stops.look(reading)
 
     async def _commit(self) -> None:
         reading, handled = self._subscriber.consumer, self._consumer.handled

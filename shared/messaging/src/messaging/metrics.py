@@ -15,6 +15,7 @@ class Meters:
         self.conflicts = Counter("identity_conflicts", "same source and id with other content", registry=self.registry)
         self.gaps = Gauge("gaps_open", "subjects of which events are missing", registry=self.registry)
         self.gaps_found = Counter("gaps_found", "ranges of missing numbers", ("change",), registry=self.registry)
+        self.stopped = Gauge("topic_stopped", "1 while a topic is not read on", ("topic",), registry=self.registry)
         self.batch = Histogram(
             "batch_seconds", "one batch from read to commit", registry=self.registry,
             buckets=(0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 5),

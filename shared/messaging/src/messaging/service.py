@@ -28,12 +28,15 @@ from messaging.door import Door
 from messaging.lease import Lease
 from messaging.membership import Membership, Recording
 from messaging.metrics import Meters
+from messaging.operating import Operating
+from messaging.operating_api import add_operating
 from messaging.parking import Policy
 from messaging.processor import Processor
 from messaging.relay import Relay
 from messaging.routes import Routes
 from messaging.settings import KitSettings
 from messaging.snapshot import Load
+from messaging.stops import Stops
 from messaging.workers import Workers
 
 log = structlog.get_logger()
@@ -101,10 +104,15 @@ class Service:
         self.lease = Lease(self.pool, owner, timedelta(seconds=10))
         self.relay = Relay(self.pool, self._producer, self.lease, self.meters)
         self._committed = asyncio.Event()
-        policy = Policy(parked_topic(self.name), settings.early_limit, settings.secret_key.get_secret_value().encode())
+        stops = Stops(self.pool, self.meters)
+        policy = Policy(
+            parked_topic(self.name), settings.early_limit, settings.secret_key.get_secret_value().encode(),
+            settings.faults, settings.faults_within, stops.doubt,
+        )  # fmt: skip
         self.processor = Processor(self.pool, self.routes, self.source, self.topic, self._load, policy, self._committed.set)
         self.door = Door(self.routes, self.processor, settings.max_batch)
-        self.workers = Workers(self.pool, self.routes, self.processor, self.source)
+        self.workers = Workers(self.pool, self.routes, self.processor, self.source, settings.timer_attempts)
+        self.operating = Operating(self.pool, self.routes, self.source, self.topic, policy, self._committed.set)
         self._broker = KafkaBroker(
             settings.kafka_bootstrap, logger=None, allow_auto_create_topics=False, apply_types=False, metadata_max_age_ms=60_000
         )  # fmt: skip
@@ -113,7 +121,7 @@ class Service:
         self._topics = recording.topics
         self.membership = Membership(
             self._broker, f"rapport-{self.name}", recording.topics, recording.take, deciding.park, self.pool, self.meters,
-            settings.max_batch, int(settings.poll_idle.total_seconds() * 1000),
+            settings.max_batch, int(settings.poll_idle.total_seconds() * 1000), stops,
         )  # fmt: skip
 
     def _producer(self) -> AIOKafkaProducer:
@@ -174,6 +182,7 @@ class Service:
     async def _serve(self) -> None:
         app = http.new_app(f"Rapport {self.name}", self.live, self.ready, self.meters)
         upkeep.add_api(app, self)
+        add_operating(app, self.operating)
         if self._add_api:
             self._add_api(app, self)
         config = uvicorn.Config(

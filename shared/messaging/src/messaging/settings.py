@@ -28,6 +28,9 @@ class KitSettings(BaseSettings):
     max_batch: int = Field(default=500, ge=1, le=5000, description="records decided together")
     poll_idle: Seconds = timedelta(milliseconds=20)
     early_limit: Seconds = Field(default=timedelta(hours=24), description="how long an early event waits")
+    faults: int = Field(default=50, ge=1, description="records of a topic parked by faults of ours that stop its consumer")
+    faults_within: Seconds = Field(default=timedelta(minutes=10), description="so many within this time")
+    timer_attempts: int = Field(default=10, ge=1, description="failures after which a timer waits for a person")
     stop_within: Seconds = Field(default=timedelta(seconds=10), description="to finish a batch and drain the relay")
     position_every: Seconds = Field(default=timedelta(seconds=5), description="how often OutboxPosition is published, at most")
     outbox_kept: Seconds = Field(
