@@ -1,0 +1,1 @@
+"""What `rapport parked` asks of the services: over HTTP, never of their tables."""
