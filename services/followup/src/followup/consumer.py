@@ -1,7 +1,7 @@
 """Which event or due timer goes to which handler, and nothing else."""
 
 from contracts import clinical, matching
-from followup import handlers
+from followup import handlers, handoffs
 from followup.domain.plan import Plan
 from messaging.routes import Kept, Routes, due, on
 
@@ -9,8 +9,8 @@ ROUTES = Routes(
     Kept(
         "plan",
         Plan,
-        on(matching.HandoffOffered, handlers.on_handoff_offered),
-        on(matching.HandoffSuperseded, handlers.on_handoff_superseded),
+        on(matching.HandoffOffered, handoffs.on_handoff_offered),
+        on(matching.HandoffSuperseded, handoffs.on_handoff_superseded),
         on(clinical.SessionRecorded, handlers.on_session_recorded),
         on(clinical.AllianceChecked, handlers.on_alliance_checked),
         due(handlers.FIRST_SESSION, handlers.on_first_session_overdue),

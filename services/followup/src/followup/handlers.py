@@ -1,36 +1,13 @@
-"""What followup decides: one pure function per event or timer, facts in, decision out."""
+"""What followup decides about sessions, alliance and silence: one pure function per event or timer, facts in, decision out."""
 
-from contracts import clinical, followup, matching
+from contracts import clinical, followup
 from followup.domain.clocks import Clocks
 from followup.domain.plan import Plan, Session
 from messaging.decision import Decision, DueTimer, Early, Facts, Refused, Timer
 
-DESK = "followup"
 FIRST_SESSION, SILENCE = "first-session-overdue", "silence"
 
 Outcome = Decision[Plan] | Refused | Early
-
-
-def on_handoff_offered(offer: matching.HandoffOffered, plan: Plan | None, facts: Facts[Clocks]) -> Outcome:
-    """When matching hands a client on, the plan begins at once; matching stays custodian until it confirms."""
-    if offer.receiver != DESK:
-        return Decision()
-    if plan is not None and plan.stage == "active":
-        return Refused("already-active", publish=[_answer(offer, "declined", "already-active")])
-    due = facts.context.first_session_due(offer.need.urgency, facts.now)
-    opened = Plan.opened(offer.handoff_id, offer.therapist_id or "unassigned", offer.need.urgency, facts.now, due)
-    activated = followup.PlanActivated(
-        plan_id=opened.id, therapist_id=opened.therapist_id, urgency=offer.need.urgency, first_session_due=due
-    )
-    return Decision(opened, publish=[_answer(offer, "accepted"), activated], timers=[Timer(FIRST_SESSION, due, patience=None)])
-
-
-def on_handoff_superseded(late: matching.HandoffSuperseded, plan: Plan | None, facts: Facts[Clocks]) -> Outcome:
-    """When our answer came too late, the plan we began is given up."""
-    if plan is None or late.answered_by != DESK or plan.handoff_id != late.handoff_id or plan.stage != "active":
-        return Decision()
-    gone = followup.PlanStoodDown(plan_id=plan.id, handoff_id=late.handoff_id)
-    return Decision(plan.standing_down(), publish=[gone], cancel=[FIRST_SESSION, SILENCE])
 
 
 def on_session_recorded(session: clinical.SessionRecorded, plan: Plan | None, facts: Facts[Clocks]) -> Outcome:
@@ -77,12 +54,6 @@ def on_silence(timer: DueTimer, plan: Plan | None, facts: Facts[Clocks]) -> Outc
         about="next-session" if plan.sessions else "first-session", silent_since=plan.last_heard or plan.active_since
     )
     return Decision(plan, publish=[reminder], timers=[Timer(SILENCE, facts.now + facts.context.silence, patience=None)])
-
-
-def _answer(offer: matching.HandoffOffered, answer: str, reason: str | None = None) -> followup.HandoffAnswered:
-    return followup.HandoffAnswered.model_validate(
-        {"handoff_id": offer.handoff_id, "arbiter": offer.arbiter, "answer": answer, "by": DESK, "reason": reason}
-    )
 
 
 def _refuse(session_id: str, reason: str) -> Refused:

@@ -1,6 +1,7 @@
 """Reads a Kafka record as a CloudEvent, in binary or structured mode."""
 
 from collections.abc import Iterable
+from functools import lru_cache
 
 from contracts.envelope import HEADERS, Envelope, parse_attributes
 from contracts.refusal import EnvelopeError
@@ -12,12 +13,15 @@ def read_record(headers: Iterable[tuple[str, bytes | None]], value: bytes | None
 
     Headers that are not the event's own are never looked into; the plain `traceparent` of the last hop wins over the event's.
     """
-    found = {name.lower(): raw for name, raw in headers}
-    if (found.get("content-type") or b"").lower().startswith(MEDIA_TYPE):
+    found = {attribute: raw for name, raw in headers if (attribute := _attribute(name))}
+    content_type, hop = found.pop("content-type", None), found.pop("hop", None)
+    if content_type and content_type.lower().startswith(MEDIA_TYPE):
         return read_structured(value)
     if value is None:
         raise EnvelopeError("value", "is null; a CloudEvent with JSON data is expected")
-    texts = {HEADERS[header]: raw for header, raw in found.items() if header in HEADERS}
-    if "traceparent" in found:
-        texts["traceparent"] = found["traceparent"]
-    return parse_attributes(texts), value
+    return parse_attributes({**found, "traceparent": hop} if hop else found), value
+
+
+@lru_cache(maxsize=1000)
+def _attribute(header: str) -> str | None:
+    return {**HEADERS, "content-type": "content-type", "traceparent": "hop"}.get(header.lower())

@@ -5,6 +5,7 @@ bisected when its content fails.
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from time import monotonic
 
@@ -12,7 +13,7 @@ import structlog
 from aiokafka import ConsumerRecord, TopicPartition
 
 from messaging import patience, unreadable
-from messaging.message import Answer, Received, Trouble
+from messaging.message import Received, Trouble
 from messaging.metrics import Meters
 from messaging.parking import unprocessable
 from messaging.processor import Processor
@@ -40,8 +41,9 @@ class Consumer:
             if not self.leaving:
                 self.given_up.clear()
             if await patience.holding(lambda: self.handle(records), self.given_up, self._noticed):
-                self.handled |= {TopicPartition(r.topic, r.partition): r.offset + 1 for r in records}
-                self.newest |= {TopicPartition(r.topic, r.partition): r.timestamp for r in records}
+                for (topic, partition), last in {(r.topic, r.partition): r for r in records}.items():
+                    place = TopicPartition(topic, partition)
+                    self.handled[place], self.newest[place] = last.offset + 1, last.timestamp
             self._meters.batch.observe(monotonic() - started)
 
     def _noticed(self, error: BaseException) -> None:
@@ -63,13 +65,10 @@ class Deciding:
             await patience.bisecting(received, self._settle, self._park)
 
     async def _settle(self, batch: Sequence[Received]) -> None:
-        for answer in await self._processor.handle(batch):
-            self._count(answer)
-
-    def _count(self, answer: Answer) -> None:
-        self._meters.handled.labels("duplicate" if answer.duplicate else answer.outcome).inc()
-        if answer.reason == "same-id-other-content":
-            self._meters.conflicts.inc()
+        answers = await self._processor.handle(batch)
+        for outcome, count in Counter("duplicate" if a.duplicate else a.outcome for a in answers).items():
+            self._meters.handled.labels(outcome).inc(count)
+        self._meters.conflicts.inc(sum(a.reason == "same-id-other-content" for a in answers))
 
     async def park(self, records: Sequence[ConsumerRecord], reason: str = "killed-its-readers") -> None:
         """These records are set aside unread."""

@@ -20,8 +20,10 @@ WRITE = f"SELECT messaging.write({', '.join(f'${n}' for n in range(1, 35))})"
 
 def digest_of(message: Received) -> bytes:
     """What tells a duplicate from another event with the same id."""
-    about = f"{message.envelope.type} {message.envelope.subject} ".encode()
-    return blake2b(about + message.value, digest_size=16).digest()
+    if message.digest is None:
+        about = f"{message.envelope.type} {message.envelope.subject} ".encode()
+        message.digest = blake2b(about + message.value, digest_size=16).digest()
+    return message.digest
 
 
 @dataclass(slots=True)
@@ -75,15 +77,25 @@ class Draft:
         subject.moved = True
         if decision.state is not None:
             subject.state, subject.changed = decision.state, True
-        self.timers |= {(number, name): None for name in decision.cancel}
-        self.timers |= {(number, timer.name): _timer(number, timer, cause) for timer in decision.timers}
+        for name in decision.cancel:
+            self.timers[number, name] = None
+        for timer in decision.timers:
+            self.timers[number, timer.name] = _timer(number, timer, cause)
         self.effects += [(number, to_json({"effect": type(e).__name__, **asdict(e)}).decode()) for e in decision.effects]
         self.hasten += decision.hasten
 
     def columns(self) -> tuple[Any, ...]:
         """The parameters of `messaging.write`, in its order."""
         states = [
-            (s.kept.kind, s.key, s.version, s.kept.schema, s.sequence, s.body, json.dumps(sorted(s.blocked)))
+            (
+                s.kept.kind,
+                s.key,
+                s.version,
+                s.kept.schema,
+                s.sequence,
+                s.body,
+                json.dumps(sorted(s.blocked)) if s.blocked else "[]",
+            )
             for s in self.subjects
         ]
         cancelled = [name for name, timer in self.timers.items() if timer is None]

@@ -1,5 +1,6 @@
 """Which shards this relay may send: leased by time, fenced by an epoch that changes only when another takes over."""
 
+from dataclasses import dataclass
 from datetime import timedelta
 from time import monotonic
 from typing import Any
@@ -12,22 +13,35 @@ RENEW = """
            epoch = CASE WHEN owner = $1 THEN epoch ELSE epoch + 1 END
      WHERE shard IN (SELECT shard FROM messaging.relay WHERE owner = $1 OR expires_at < clock_timestamp()
                       ORDER BY shard FOR UPDATE SKIP LOCKED)
- RETURNING shard, epoch"""
+ RETURNING shard, epoch, sent"""
 RELEASE = "UPDATE messaging.relay SET expires_at = '-infinity', owner = NULL WHERE owner = $1"
 
 
+@dataclass(slots=True)
+class Cursor:
+    """How far a shard is sent, under the epoch in which it is held; the database's own cursor may be one turn behind."""
+
+    epoch: int
+    sent: int
+
+
 class Lease:
-    """The shards of one owner; `epochs` maps each shard held to the epoch under which it is; `renew_at` is monotonic."""
+    """The shards of one owner and their cursors; `renew_at` is monotonic."""
 
     def __init__(self, pool: "asyncpg.Pool[Any]", owner: str, length: timedelta) -> None:
         self._pool, self.owner, self._length = pool, owner, length
         self.renew_at = 0.0
-        self.epochs: dict[int, int] = {}
+        self.cursors: dict[int, Cursor] = {}
 
     async def renew(self) -> None:
         """Holds what is held, and takes what is free."""
-        self.epochs = {row["shard"]: row["epoch"] for row in await self._pool.fetch(RENEW, self.owner, self._length)}
+        rows = await self._pool.fetch(RENEW, self.owner, self._length)
+        self.cursors = {row["shard"]: self._cursor(row) for row in rows}
         self.renew_at = monotonic() + self._length.total_seconds() / 3
+
+    def _cursor(self, row: Any) -> Cursor:
+        known = self.cursors.get(row["shard"])
+        return known if known and known.epoch == row["epoch"] else Cursor(row["epoch"], row["sent"])
 
     def doubt(self) -> None:
         """The next turn renews it first."""

@@ -34,9 +34,9 @@ class Trouble:
     path: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Received:
-    """A message with everything needed to decide it.
+    """A message with everything needed to decide it; filled while it is read, and then only read.
 
     `claim` is the (source, id) it is known by; `lane_row` is its row when it was set aside before, `gives_up_at` the end of
     its patience if it is still early.
@@ -53,6 +53,7 @@ class Received:
     record: Record | None = None
     lane_row: int | None = None
     gives_up_at: datetime | None = None
+    digest: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)

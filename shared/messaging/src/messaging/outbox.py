@@ -14,8 +14,6 @@ from contracts.topics import PARTITIONS
 
 # The broker's default limit is 1 MiB for a whole batch of records; attributes and framing need a little of it.
 MAX_VALUE = 900_000
-_JSON = ("content-type", "application/json")
-Headers = list[tuple[str, str]]
 Row = tuple[int, str, str, str, bytes]
 
 
@@ -36,24 +34,40 @@ def rows(
 
     Raises TooLarge for an event that the broker would refuse.
     """
-    at = now.isoformat().replace("+00:00", "Z")
     through_our_door = cause.source.startswith(f"{source}/")
     shared = {
-        "specversion": "1.0", "source": source, "subject": subject, "time": at, "recordedtime": at,
-        "correlationid": cause.correlationid or cause.id, "causationid": cause.causationid if through_our_door else cause.id,
-        "actor": f"service:{source.rpartition('/')[2]}", "sensitivity": cause.sensitivity,
+        "subject": subject, "correlationid": cause.correlationid or cause.id,
+        "causationid": cause.causationid if through_our_door else cause.id, "sensitivity": cause.sensitivity,
     }  # fmt: skip
-    headers = [(f"ce_{name}", value) for name, value in shared.items() if value is not None] + [_JSON]
-    headers += [("traceparent", cause.traceparent)] if cause.traceparent else []
-    return [_row(headers, topic, subject, event, number) for number, event in enumerate(events, sequence + 1)]
+    pairs = [(f"ce_{name}", value) for name, value in shared.items() if value]
+    pairs += [("traceparent", cause.traceparent)] if cause.traceparent else []
+    tail = f"{to_json(pairs).decode()[1:-1]},{_always(source, now)}]"
+    return [_row(tail, topic, subject, event, number) for number, event in enumerate(events, sequence + 1)]
 
 
-def _row(shared: Headers, topic: str, subject: str, event: Event, number: int) -> Row:
+def _row(tail: str, topic: str, subject: str, event: Event, number: int) -> Row:
     value = event.__pydantic_serializer__.to_json(event, exclude_none=True)
     if len(value) > MAX_VALUE:
         raise TooLarge
-    own = [
-        ("ce_id", str(uuid7())), ("ce_type", event.type), ("ce_dataschema", f"/schemas/{event.type}.json"),
-        ("ce_sequence", f"{number:020d}"),
-    ]  # fmt: skip
-    return shard_of(subject), topic, subject, to_json(own + shared).decode(), value
+    headers = f'[["ce_id","{uuid7()}"],["ce_sequence","{number:020d}"],{_of_type(event.type)},{tail}'
+    return shard_of(subject), topic, subject, headers, value
+
+
+@lru_cache(maxsize=10)
+def _always(source: str, now: datetime) -> str:
+    at = now.isoformat().replace("+00:00", "Z")
+    pairs = {
+        "specversion": "1.0",
+        "source": source,
+        "time": at,
+        "recordedtime": at,
+        "actor": f"service:{source.rpartition('/')[2]}",
+    }
+    return to_json([*((f"ce_{name}", value) for name, value in pairs.items()), ("content-type", "application/json")]).decode()[
+        1:-1
+    ]
+
+
+@lru_cache(maxsize=1000)
+def _of_type(event_type: str) -> str:
+    return f'["ce_type","{event_type}"],["ce_dataschema","/schemas/{event_type}.json"]'

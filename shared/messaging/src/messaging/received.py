@@ -1,7 +1,5 @@
 """Reads records and commands into messages, each with its route and the subject it is decided under."""
 
-from dataclasses import replace
-
 from contracts.envelope import OURS, Envelope
 from contracts.record import read_record
 from contracts.topics import OWNED
@@ -45,8 +43,11 @@ def bind(
     if b"\\u0000" in value:
         return unreadable.invalid(received)
     try:
-        data = route.event.model_validate_json(value)
+        received.data = route.event.model_validate_json(value)
     except ValueError as error:
         return unreadable.invalid(received, error)
-    subject = route.subject(data) if route.subject else envelope.subject
-    return replace(received, data=data, subject=subject, trouble=None if subject else Trouble("subject-missing", "ce_subject"))
+    if route.subject:
+        received.subject = route.subject(received.data)
+    if not received.subject:
+        received.trouble = Trouble("subject-missing", "ce_subject")
+    return received

@@ -1,7 +1,7 @@
 """Sends the outbox to Kafka, in order per shard, and moves the cursor only past what the broker acknowledged.
 
 Invariants: one relay per shard at a time, fenced by the epoch of its lease; one batch in flight per shard and topic; after any
-error the producer is thrown away and the cursor read again, so first occurrences stay in order.
+error the producer is thrown away, so first occurrences stay in order.
 """
 
 import asyncio
@@ -19,20 +19,11 @@ from pydantic_core import from_json
 from messaging.lease import Lease
 from messaging.metrics import Meters
 
-# The next rows of each leased shard, oldest first.
-NEXT = """
-    SELECT r.shard, o.n, o.topic, o.key, o.headers, o.value
-      FROM messaging.relay r CROSS JOIN LATERAL (
-           SELECT * FROM messaging.outbox o WHERE o.shard = r.shard AND o.n > r.sent ORDER BY o.n LIMIT $2) o
-     WHERE r.owner = $1 AND r.shard = ANY ($3) ORDER BY r.shard, o.n"""
-# Moves the cursors of shards whose epoch is still ours.
-MOVE = """
-    UPDATE messaging.relay r SET sent = m.sent FROM unnest($1::smallint[], $2::bigint[], $3::bigint[]) AS m (shard, epoch, sent)
-     WHERE r.shard = m.shard AND r.epoch = m.epoch AND r.sent < m.sent"""
+NEXT = "SELECT * FROM messaging.next($1, $2, $3, $4, $5)"
 
 
 class Relay:
-    """One relay loop over all shards it can lease."""
+    """One relay loop over all shards it can lease; each turn begins by moving the cursors past what the last one sent."""
 
     def __init__(
         self, pool: "asyncpg.Pool[Any]", producer: Callable[[], AIOKafkaProducer], lease: Lease, meters: Meters
@@ -45,13 +36,11 @@ class Relay:
         try:
             if monotonic() >= self._lease.renew_at:
                 await self._lease.renew()
-            epochs = self._lease.epochs
-            rows = await self._pool.fetch(NEXT, self._lease.owner, per_shard, list(epochs))
+            held = [(shard, cursor.epoch, cursor.sent) for shard, cursor in self._lease.cursors.items()]
+            columns = zip(*held, strict=True) if held else ((), (), ())
+            rows = await self._pool.fetch(NEXT, self._lease.owner, *columns, per_shard)
             if rows:
                 await self._send(rows)
-                sent = {row["shard"]: row["n"] for row in rows}
-                await self._pool.execute(MOVE, list(sent), [epochs[shard] for shard in sent], list(sent.values()))
-                self._meters.relayed.inc(len(rows))
             return len(rows)
         except BaseException:
             await self.discard_producer()
@@ -61,10 +50,21 @@ class Relay:
         if self._producer is None:
             self._producer = self._new_producer()
             await self._producer.start()
-        groups: dict[tuple[int, str], list[Any]] = defaultdict(list)
+        shards: dict[int, list[Any]] = defaultdict(list)
         for row in rows:
-            groups[row["shard"], row["topic"]].append(row)
-        await asyncio.gather(*(self._send_group(self._producer, *key, group) for key, group in groups.items()))
+            shards[row["shard"]].append(row)
+        sending = (self._send_shard(self._producer, shard, mine) for shard, mine in shards.items())
+        failed = [done for done in await asyncio.gather(*sending, return_exceptions=True) if done]
+        if failed:
+            raise failed[0]
+
+    async def _send_shard(self, producer: AIOKafkaProducer, shard: int, rows: Sequence[Any]) -> None:
+        topics: dict[str, list[Any]] = defaultdict(list)
+        for row in rows:
+            topics[row["topic"]].append(row)
+        await asyncio.gather(*(self._send_group(producer, shard, topic, group) for topic, group in topics.items()))
+        self._lease.cursors[shard].sent = rows[-1]["n"]
+        self._meters.relayed.inc(len(rows))
 
     async def _send_group(self, producer: AIOKafkaProducer, shard: int, topic: str, group: Sequence[Any]) -> None:
         left = list(group)
@@ -76,7 +76,7 @@ class Relay:
             left = left[taken:]
 
     async def discard_producer(self) -> None:
-        """The next send begins with a new producer, a fresh lease, and the cursors as the database has them."""
+        """The next send begins with a new producer and a fresh lease."""
         producer, self._producer = self._producer, None
         self._lease.doubt()
         if producer is not None:

@@ -58,23 +58,24 @@ class Snapshot:
         context = await load(connection, messages) if callable(load) else load
         snapshot = cls(datetime.fromisoformat(rows[0]["a"]), context)
         for row in rows[1:]:
-            snapshot._keep(row, routes)
+            snapshot._keep(*row, routes)
         return snapshot
 
-    def _keep(self, row: Any, routes: Routes) -> None:
-        if row["what"] == "done":
-            remembered = from_json(row["body"]) if row["body"] else {}
-            self.done[row["a"], row["b"]] = Answer(from_json(row["blocked"]), **remembered), row["digest"], 0
-        elif row["what"] == "timer":
-            self.timers.add(row["a"])
+    def _keep(
+        self, what: str, a: str, b: str, version: int, schema: int, sequence: int, body: str | None, blocked: str,
+        digest: bytes, routes: Routes,
+    ) -> None:  # fmt: skip
+        if what == "done":
+            self.done[a, b] = Answer(from_json(blocked), **(from_json(body) if body else {})), digest, 0
+        elif what == "timer":
+            self.timers.add(a)
         else:
-            kept = routes.kept[row["a"]]
-            if row["schema"] > kept.schema:
+            kept = routes.kept[a]
+            if schema > kept.schema:
                 raise NewerState(kept.kind)
-            state = kept.adapter.validate_json(row["body"]) if row["body"] else None
-            blocked = set(from_json(row["blocked"]))
-            subject = Subject(kept, row["b"], row["version"], row["sequence"], state, blocked)
-            self.subjects[row["a"], row["b"]] = subject
+            state = kept.adapter.validate_json(body) if body else None
+            lanes = set(from_json(blocked)) if blocked != "[]" else set()
+            self.subjects[a, b] = Subject(kept, b, version, sequence, state, lanes)
 
     def subject_of(self, message: Received) -> Subject | None:
         """The evolving state a message is decided on, a new one when nothing is known; None when it can only be parked."""
