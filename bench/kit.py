@@ -1,4 +1,4 @@
-"""The limit of the kit: consume, one transaction, relay, against bare clients and the common way; writes bench/results/kit.json."""
+"""The limit of the kit: consume, one transaction, relay, against bare clients and the common way."""
 
 import argparse
 import asyncio

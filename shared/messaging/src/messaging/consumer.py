@@ -12,10 +12,10 @@ from time import monotonic
 import structlog
 from aiokafka import ConsumerRecord, TopicPartition
 
-from messaging import patience, unreadable
-from messaging.message import Received, Trouble
+from messaging import patience
+from messaging.culprits import Culprits
+from messaging.message import Received
 from messaging.metrics import Meters
-from messaging.parking import unprocessable
 from messaging.processor import Processor
 from messaging.received import read
 from messaging.routes import Routes
@@ -56,27 +56,18 @@ class Deciding:
 
     def __init__(self, routes: Routes, processor: Processor, meters: Meters) -> None:
         self._routes, self._processor, self._meters = routes, processor, meters
+        self._culprits = Culprits(self._settle)
+        self.park = self._culprits.park_unread
 
     async def take(self, records: Sequence[ConsumerRecord]) -> None:
         """The batch whole; content that fails is bisected until the culprit is alone, and that is parked."""
         received = [message for record in records if (message := read(record, self._routes))]
         self._meters.passed_over.inc(len(records) - len(received))
         if received:
-            await patience.bisecting(received, self._settle, self._park)
+            await patience.bisecting(received, self._settle, self._culprits.park)
 
     async def _settle(self, batch: Sequence[Received]) -> None:
         answers = await self._processor.handle(batch)
         for outcome, count in Counter("duplicate" if a.duplicate else a.outcome for a in answers).items():
             self._meters.handled.labels(outcome).inc(count)
         self._meters.conflicts.inc(sum(a.reason == "same-id-other-content" for a in answers))
-
-    async def park(self, records: Sequence[ConsumerRecord], reason: str = "killed-its-readers") -> None:
-        """These records are set aside unread."""
-        log.error("records_parked", reason=reason, count=len(records))
-        await self._settle([unreadable.by_place(record, Trouble(reason)) for record in records])
-
-    async def _park(self, message: Received, error: Exception) -> None:
-        await patience.bisecting([unprocessable(message, error)], self._settle, self._park_by_place)
-
-    async def _park_by_place(self, message: Received, error: Exception) -> None:
-        await self.park([message.record], f"unprocessable-{type(error).__name__}")

@@ -58,12 +58,12 @@ class Snapshot:
         context = await load(connection, messages) if callable(load) else load
         snapshot = cls(datetime.fromisoformat(rows[0]["a"]), context)
         for row in rows[1:]:
-            snapshot._keep(*row, routes)
+            snapshot._keep(routes, *row)
         return snapshot
 
     def _keep(
-        self, what: str, a: str, b: str, version: int, schema: int, sequence: int, body: str | None, blocked: str,
-        digest: bytes, routes: Routes,
+        self, routes: Routes, what: str, a: str, b: str, version: int, schema: int, sequence: int, body: str | None,
+        blocked: str, digest: bytes,
     ) -> None:  # fmt: skip
         if what == "done":
             self.done[a, b] = Answer(from_json(blocked), **(from_json(body) if body else {})), digest, 0
