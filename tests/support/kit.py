@@ -265,7 +265,7 @@ def during(database: FreshDatabase, scenario: Callable[..., Awaitable[Any]], cou
 
 _EMPTY = """
     TRUNCATE messaging.inbox, messaging.state, messaging.timer, messaging.parked, messaging.outbox, messaging.progress,
-        messaging.stop
+        messaging.stop, messaging.heard, messaging.hearing, messaging.pruned
         RESTART IDENTITY;
     UPDATE messaging.relay SET sent = 0, epoch = 0, owner = NULL, expires_at = '-infinity';
     CREATE OR REPLACE FUNCTION messaging.now() RETURNS timestamptz LANGUAGE sql VOLATILE AS 'SELECT clock_timestamp()';
