@@ -52,6 +52,27 @@ def test_a_late_answer_that_was_superseded_moves_nobody() -> None:
     assert journey.findings() == []
 
 
+@pytest.mark.parametrize("answered", [True, False])
+def test_what_a_late_receiver_handed_on_and_took_back_moves_nobody(answered: bool) -> None:
+    journey = Journey()
+    intake_desk, late = journey.intake(), journey.matching()
+    first = intake_desk.offer("matching")
+    intake_desk.overdue()
+    onward = late.offer("followup", "followup")
+    if answered:
+        late.accept()
+    intake_desk.answer("accepted", to=first)
+    journey.say("matching", matching.HandoffSuperseded(handoff_id=onward.id, answered_by="followup"))
+    intake_desk.accept()
+    intake_desk.offer("matching")
+    intake_desk.accept()
+    again = journey.matching()
+    again.offer("followup", "followup")
+    again.accept()
+    assert custodians(journey.events) == ["intake", "duty-manager", "matching", "followup"]
+    assert journey.findings(after=DAY) == []
+
+
 def test_a_decline_that_was_escalated_leaves_nothing_lying() -> None:
     journey = Journey()
     arbiter = journey.intake()

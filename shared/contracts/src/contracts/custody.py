@@ -59,12 +59,16 @@ class History:
         """All events of a kind; a base class of `contracts.handoff` finds every service's."""
         return [(envelope, event) for envelope, event in self.events if isinstance(event, kind)]
 
+    def withdrawn(self) -> set[tuple[str, str]]:
+        """Handoffs, with their receivers, that a giver took back because it had begun too late itself; nothing stands instead."""
+        return {(event.handoff_id, event.answered_by) for _, event in self.said(handoff.HandoffSuperseded) if not event.current}
+
     def acceptances(self) -> dict[str, deque[Accepted]]:
-        """The first acceptance of each handoff, by service, in that service's order."""
+        """The first acceptance of each handoff, by service, in that service's order, without those that were withdrawn."""
         queues: dict[str, deque[Accepted]] = {}
-        seen: set[str] = set()
+        seen, withdrawn = set[str](), self.withdrawn()
         for envelope, event in self.said(handoff.HandoffAccepted):
-            if event.handoff_id not in seen:
+            if event.handoff_id not in seen and (event.handoff_id, event.receiver) not in withdrawn:
                 seen.add(event.handoff_id)
                 queues.setdefault(envelope.source, deque()).append((envelope, event))
         return queues

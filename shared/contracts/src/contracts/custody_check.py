@@ -129,6 +129,7 @@ def _answers(history: History) -> Iterator[_Flaw]:
 def _unanswered(history: History, as_of: datetime) -> Iterator[_Flaw]:
     verdicts = (handoff.HandoffAccepted, handoff.HandoffDeclined, handoff.HandoffOverdue)
     closed = {event.handoff_id for kind in verdicts for _, event in history.said(kind)}
+    closed |= {handoff_id for handoff_id, _ in history.withdrawn()}
     offers = history.said(handoff.HandoffOffered)
     replaced_at = {event.previous: envelope.time for envelope, event in offers if event.previous}
     for _, offer in offers:
