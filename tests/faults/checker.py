@@ -15,3 +15,8 @@ PROMISES: Sequence[Callable[[History, Told], Checked]] = (
 def check(history: History, told: Told) -> list[Checked]:
     """One entry per promise, in the order in which a person reads them."""
     return [promise(history, told) for promise in PROMISES]
+
+
+def certain(history: History, told: Told) -> list[Checked]:
+    """What is wrong already in the middle of a history, whatever comes after."""
+    return [effects.check(history, told), order.kept(history, told)]

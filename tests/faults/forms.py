@@ -7,7 +7,10 @@ from cli.stack.names import ROLES
 
 @dataclass(frozen=True)
 class Form:
-    """`outages` of the broker and `restarts` of PostgreSQL are given by how many seconds each is down."""
+    """`outages` of the broker and `restarts` of PostgreSQL are given by how many seconds each is down.
+
+    Afterwards everybody has `settle_within` seconds to come to rest; who says nothing new for `stuck_after` is stuck.
+    """
 
     name: str
     seconds: float
@@ -22,7 +25,8 @@ class Form:
     terminations: int = 4
     joins: int = 2
     poisons: int = 2
-    settle_within: float = 60.0
+    settle_within: float = 100.0
+    stuck_after: float = 25.0
     roles: tuple[str, ...] = ("run",)
     episodes_shown: int = 150
 
@@ -30,7 +34,7 @@ class Form:
 CI = Form("ci", 140.0)
 SMOKE = Form(
     "smoke", 25.0, bursts=2, burst=30, kills=4, freezes=2, freeze_for=(5.0, 6.0), outages=(4.0,), restarts=(2.0,),
-    terminations=1, joins=0, poisons=1, settle_within=30.0, episodes_shown=40,
+    terminations=1, joins=0, poisons=1, settle_within=60.0, episodes_shown=40,
 )  # fmt: skip
 LONG = Form(
     "long", 3600.0, rate=3.0, bursts=120, burst=40, kills=200, freezes=80, freeze_for=(5.0, 60.0),

@@ -19,6 +19,7 @@ from contracts.refusal import EnvelopeError
 from contracts.topics import OWNED
 
 Claim = tuple[str, str]
+MARK = "x-mark"
 
 
 class Place(NamedTuple):
@@ -65,12 +66,16 @@ class Unknown(Event):
 
 @dataclass(slots=True)
 class History:
-    """First occurrences in the order of their partitions; `places` has the place of every event said, by its claim."""
+    """First occurrences in the order of their partitions; `places` has the place of every event said, by its claim.
+
+    `marked` has the places of records that bear a mark of whoever sent them.
+    """
 
     said: list[Said] = field(default_factory=list)
     places: dict[Claim, Said] = field(default_factory=dict)
     again: list[Said] = field(default_factory=list)
     unreadable: list[Place] = field(default_factory=list)
+    marked: dict[str, list[Place]] = field(default_factory=lambda: defaultdict(list))
     _types: dict[type[Event], list[Said]] = field(default_factory=lambda: defaultdict(list))
 
     @classmethod
@@ -84,6 +89,8 @@ class History:
     def add(self, record: Any) -> None:
         """One more record."""
         place = Place(record.topic, record.partition, record.offset)
+        for mark in (raw for name, raw in record.headers if name == MARK):
+            self.marked[mark.decode()].append(place)
         try:
             envelope, value = read_record(record.headers, record.value)
         except EnvelopeError:
@@ -104,18 +111,20 @@ class History:
 
     def ours(self) -> list[Said]:
         """What our services said on topics of their own."""
-        return [one for one in self.said if one.place.topic in _OURS or one.place.topic.endswith(".parked.v1")]
+        return [one for one in self.said if one.envelope.source == _owner(one.place.topic)]
 
     def episodes(self) -> Mapping[str, list[Recorded]]:
         """The events of our services by episode."""
         found: dict[str, list[Recorded]] = defaultdict(list)
         for one in self.said:
-            if one.place.topic in _OURS:
+            if one.place.topic in OWNED:
                 found[one.subject].append((one.envelope, one.event))
         return found
 
 
-_OURS = frozenset(OWNED)
+@cache
+def _owner(topic: str) -> str | None:
+    return OWNED.get(topic) or (f"/rapport/{topic.partition('.')[0]}" if topic.endswith(".parked.v1") else None)
 
 
 @cache
@@ -135,13 +144,13 @@ def _event(event_type: str, value: bytes) -> Event:
 class Poison:
     """A record that somebody outside sent although it cannot be processed as it stands, and what must become of it.
 
-    `parked_by` are the services that must set it aside; `answered` is the claim under which intake must refuse it, `taken` the
-    one under which it must be taken after all.
+    `parked_by` are the services that must set it aside; `answered` is the event that must be said because of its id; `taken` is
+    the claim under which it counts as a referral after all.
     """
 
     kind: str
     parked_by: frozenset[str] = frozenset()
-    answered: Claim | None = None
+    answered: tuple[type[Event], str] | None = None
     taken: Claim | None = None
 
 
@@ -149,10 +158,11 @@ class Poison:
 class Told:
     """What people outside did and were told: all that a checker knows besides Kafka.
 
-    `acknowledged` are referrals whose door said that they are in; `shown` is what the ledger shows of an episode.
+    `acknowledged` are referrals whose door said that they are in; `poison` is known by the mark that its records bear; `shown`
+    is what the ledger shows of an episode.
     """
 
     as_of: datetime
     acknowledged: frozenset[Claim] = frozenset()
-    poison: Mapping[Place, Poison] = field(default_factory=dict)
+    poison: Mapping[str, Poison] = field(default_factory=dict)
     shown: Mapping[str, frozenset[Claim]] = field(default_factory=dict)

@@ -7,8 +7,8 @@ from typing import Any
 import httpx
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
+from tests.faults.history import MARK
 
-MARK = "x-mark"
 _ASK_WITHIN, _ASK_AGAIN = 8.0, (0.2, 0.5, 1.0, 2.0)
 # What is known here may not be known there yet.
 _NOT_YET = httpx.codes.NOT_FOUND

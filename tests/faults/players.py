@@ -12,22 +12,36 @@ from tests.faults.history import History
 from tests.faults.outside import Outside
 
 from cli.demo.simulator import Reply, Simulator
-from contracts import clinical
+from contracts import clinical, followup
 from contracts.event import Event
+from contracts.operations import OutboxPosition
 from contracts.topics import INBOUND, OWNED, PARTITIONS, parked_topic
 
 TOPICS = (*INBOUND, *OWNED, *(parked_topic(source.rpartition("/")[2]) for source in OWNED.values()))
+_DESK = "matching-desk"
+# What goes on being said when everybody stands somewhere.
+_NEVER_ENDING = (OutboxPosition, followup.ReminderDue)
 
 
 @dataclass(slots=True)
 class People(Simulator):
-    """Some never come to their first session."""
+    """Some never come to their first session; matching's own desk answers too."""
 
     absent: set[str] = field(default_factory=set)
 
     def attend(self, episode: str, plan: Mapping[str, Any]) -> list[Event]:
         """Nothing, when the client does not come."""
         return [] if episode in self.absent else Simulator.attend(self, episode, plan)
+
+    def answer_handoff(self, episode: str, handoff: Mapping[str, Any]) -> list[Event]:
+        """Whoever is asked accepts, but for the silent."""
+        if handoff["receiver"] != "matching-desk":
+            return Simulator.answer_handoff(self, episode, handoff)
+        return [
+            clinical.HandoffAnswered(
+                handoff_id=handoff["handoff_id"], arbiter="matching", answer="accepted", by="matching-desk"
+            )
+        ]
 
 
 class Players:
@@ -69,7 +83,8 @@ class Players:
         self.history.add(record)
         if len(self.history.said) == before or record.topic not in OWNED:
             return
-        self.quiet_since = asyncio.get_running_loop().time()
+        if not isinstance(self.history.said[-1].event, _NEVER_ENDING):
+            self.quiet_since = asyncio.get_running_loop().time()
         for reply in self._people.react(record.headers, record.value):
             await self._say(reply)
 

@@ -4,25 +4,28 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from time import process_time
 from typing import Any
 
 import httpx
-from tests.faults.checker import check
+from tests.faults.checker import certain, check
 from tests.faults.cluster import Cluster
 from tests.faults.forms import Form
 from tests.faults.history import Claim, History, Told
 from tests.faults.load import Load
 from tests.faults.outside import Outside
 from tests.faults.players import TOPICS, People, Players
-from tests.faults.promises import journeys
+from tests.faults.poison import Poisoner
+from tests.faults.promises import journeys, parked, positions
 from tests.faults.schedule import REPLICAS, Fault, plan
 from tests.faults.verdict import Checked
 
 from cli.events.kafka import reader, up_to_now
 from cli.stack import Stack, StackSettings
 from cli.stack.names import processes
+from contracts import intake
 
 # Deadlines by ordinary settings, so short that they run out inside a run.
 _CLOCKS: Mapping[str, Mapping[str, str]] = {
@@ -38,7 +41,7 @@ _CLOCKS: Mapping[str, Mapping[str, str]] = {
         "FOLLOWUP_SILENCE_LIMIT": "45",
     },
 }  # fmt: skip
-_QUIET = 3.0
+_QUIET, _LOOK_EVERY = 3.0, 15.0
 
 
 @dataclass
@@ -64,8 +67,8 @@ def settings(form: Form, environment: Mapping[str, str]) -> StackSettings:
 class Run:
     """Everything around one stack that is up."""
 
-    def __init__(self, stack: Stack, form: Form, seed: int, say: Callable[[str], None]) -> None:
-        self._stack, self._form, self._seed, self._say = stack, form, seed, say
+    def __init__(self, stack: Stack, form: Form, seed: int, say: Callable[[str], None], fail_fast: bool = False) -> None:
+        self._stack, self._form, self._seed, self._say, self._fail_fast = stack, form, seed, say, fail_fast
         self._cluster = Cluster(stack, self._tell)
 
     async def go(self) -> Outcome:
@@ -74,19 +77,25 @@ class Run:
         async with self._everybody():
             await self._load.list_therapists()
             await self._known()
-            await self._trouble()
+            if await self._trouble():
+                history = await self._read()
+                return Outcome(self._form, self._seed, self._counts(history), certain(history, self._told()))
             await self._peace()
-            told = Told(datetime.now(UTC), frozenset(self._load.acknowledged))
+            told = self._told()
             history = await self._read()
             shown = await self._ask_oversight(history)
-        told = Told(told.as_of, told.acknowledged, shown=shown)
-        return Outcome(self._form, self._seed, self._counts(history), check(history, told))
+        return Outcome(self._form, self._seed, self._counts(history), check(history, replace(told, shown=shown)))
+
+    def _told(self) -> Told:
+        acknowledged = frozenset(self._load.acknowledged | self._poisoner.taken)
+        return Told(datetime.now(UTC), acknowledged, dict(self._poisoner.sent))
 
     @asynccontextmanager
     async def _everybody(self) -> AsyncIterator[None]:
         self._outside = Outside(self._stack.kafka_bootstrap, self._cluster.urls)
         await self._outside.open()
         self._load = Load(self._outside, self._seed)
+        self._poisoner = Poisoner(self._outside, self._seed)
         people = People(self._load.parts, sessions=True, absent=self._load.absent)
         self._players = Players(self._stack.kafka_bootstrap, self._outside, people)
         tasks = [asyncio.create_task(each) for each in (self._cluster.supervise(), self._players.play())]
@@ -109,22 +118,42 @@ class Run:
                         return
                 await asyncio.sleep(0.2)
 
-    async def _trouble(self) -> None:
-        """Everything on the schedule, each at its time, while clients keep coming."""
-        started = asyncio.get_running_loop().time()
+    async def _trouble(self) -> bool:
+        """Everything on the schedule, each at its time, while clients keep coming; True when it ended early."""
+        acts = (self._load.steady(self._form.rate), self._grow_later(), self._schedule(), self._stop_early())
+        *others, schedule, early = [asyncio.create_task(act) for act in acts]
+        await asyncio.wait([schedule, early], return_when=asyncio.FIRST_COMPLETED)
+        self._load.stopping = True
+        for task in (*others, schedule, early):
+            task.cancel()
+        for result in await asyncio.gather(*others, schedule, early, return_exceptions=True):
+            if isinstance(result, Exception):
+                raise result
+        return not early.cancelled()
+
+    async def _schedule(self) -> None:
+        clock = asyncio.get_running_loop().time
+        started = clock()
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._load.steady(self._form.rate))
-            tasks.create_task(self._grow_later())
             for fault in plan(self._form, self._seed):
-                await asyncio.sleep(max(0.0, started + fault.at - asyncio.get_running_loop().time()))
+                await asyncio.sleep(max(0.0, started + fault.at - clock()))
                 tasks.create_task(self._do(fault))
-            await asyncio.sleep(max(0.0, started + self._form.seconds - asyncio.get_running_loop().time()))
-            self._load.stopping = True
+            await asyncio.sleep(max(0.0, started + self._form.seconds - clock()))
+
+    async def _stop_early(self) -> None:
+        """Returns at a violation that nothing can mend, if that is what was asked for."""
+        while True:
+            await asyncio.sleep(_LOOK_EVERY)
+            if self._fail_fast and any(one.violations for one in certain(self._players.history, self._told())):
+                self._tell("a violation is certain: stopping early")
+                return
 
     async def _do(self, fault: Fault) -> None:
         if fault.kind == "burst":
             self._load.refer(self._form.burst)
-        elif fault.kind != "poison":
+        elif fault.kind == "poison":
+            await self._poisoner.poison(self._players.history)
+        else:
             await self._cluster.do(fault)
 
     async def _grow_later(self) -> None:
@@ -132,20 +161,23 @@ class Run:
         await self._load.grow()
 
     async def _peace(self) -> None:
-        """No more faults: until everybody stands somewhere and nothing is said any more, or patience ends."""
+        """No more faults: until everybody stands somewhere and nothing is said any more, or nothing moves, or patience ends."""
         self._tell("peace")
         await self._cluster.make_whole()
         clock = asyncio.get_running_loop().time
-        until = clock() + self._form.settle_within
+        began = clock()
         await self._load.finish(self._form.settle_within / 2)
-        while clock() < until and not (clock() - self._players.quiet_since > _QUIET and self._settled()):
+        while clock() < began + self._form.settle_within:
+            quiet = clock() - max(self._players.quiet_since, began)
+            if (quiet > _QUIET and self._settled()) or quiet > self._form.stuck_after:
+                break
             await asyncio.sleep(1.0)
-        self._tell("settled" if clock() < until else "not settled")
+        self._tell("settled" if self._settled() else "not settled")
 
     def _settled(self) -> bool:
-        told = Told(datetime.now(UTC), frozenset(self._load.acknowledged))
-        found = journeys.ended(self._players.history, told), journeys.custody(self._players.history, told)
-        return not any(one.violations for one in found) and self._outside.waiting == 0
+        history, told = self._players.history, self._told()
+        found = (promise(history, told) for promise in (journeys.ended, journeys.custody, parked.check, positions.check))
+        return self._outside.waiting == 0 and not any(one.violations for one in found)
 
     async def _read(self) -> History:
         """All topics anew, from their first record to their last."""
@@ -157,7 +189,7 @@ class Run:
 
     async def _ask_oversight(self, history: History) -> dict[str, frozenset[Claim]]:
         """What the ledger shows of some episodes."""
-        episodes = sorted({one.subject for one in history.said if one.place.topic == "intake.events.v1"})
+        episodes = sorted({one.subject for one in history.all(intake.EpisodeOpened)})
         asked = random.Random(self._seed).sample(episodes, min(len(episodes), self._form.episodes_shown))
         async with httpx.AsyncClient(base_url=self._cluster.urls("oversight")[0], timeout=20) as http:
             return {episode: await _shown(http, episode) for episode in asked}
@@ -169,6 +201,8 @@ class Run:
             "acknowledged": len(self._load.acknowledged),
             "events": len(history.said),
             "records said again": len(history.again),
+            "poisoned records": len(self._poisoner.sent),
+            "CPU seconds of the harness": round(process_time()),
         }
 
     def _tell(self, text: str) -> None:

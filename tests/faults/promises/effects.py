@@ -33,6 +33,10 @@ KEYS: tuple[tuple[str, tuple[type[Event], ...], Key], ...] = (
     ),
     ("match offered", (matching.MatchOffered,), lambda s: s.event.offer_id),
     ("offer ended", (matching.MatchAccepted, matching.MatchDeclined, matching.MatchExpired), lambda s: s.event.offer_id),
+    (
+        "therapist's counter moved", (matching.MatchOffered, matching.PlaceFreed),
+        lambda s: (s.event.therapist_id, s.event.counter),
+    ),
     ("plan activated", (followup.PlanActivated,), lambda s: s.event.plan_id),
     ("plan given up", (followup.PlanStoodDown,), lambda s: s.event.plan_id),
     ("session recorded", (followup.SessionRecorded,), lambda s: (s.subject, s.event.session_id)),
@@ -76,13 +80,13 @@ def _once(checked: Checked, text: str, said: list[Said], key: Key) -> None:
 
 
 def _alternating(checked: Checked, history: History) -> None:
-    """A plan begins when none is active, waiting begins when nobody waits, and ends when somebody does."""
+    """A plan begins when none is active; waiting begins when nobody waits, or when matching began anew."""
     pairs = (
-        ("a second active plan", followup.PlanActivated, followup.PlanStoodDown),
-        ("waiting that began twice", matching.WaitingStarted, matching.WaitingEnded),
+        ("a second active plan", followup.PlanActivated, (followup.PlanStoodDown,)),
+        ("waiting that began twice", matching.WaitingStarted, (matching.WaitingEnded, matching.HandoffAnswered)),
     )
     for text, begins, ends in pairs:
-        for said in _by_subject(history.all(begins, ends)):
+        for said in _by_subject(history.all(begins, *ends)):
             for before, after in pairwise(said):
                 if isinstance(before.event, begins) and isinstance(after.event, begins):
                     checked.broken(text, (before, after))

@@ -2,10 +2,9 @@
 
 from collections import defaultdict
 
-from tests.faults.history import Claim, History, Place, Poison, Said, Told
+from tests.faults.history import History, Place, Poison, Said, Told
 from tests.faults.verdict import Checked
 
-from contracts import intake
 from contracts.parked import RecordParked
 
 
@@ -16,26 +15,24 @@ def check(history: History, told: Told) -> Checked:
     for one in history.all(RecordParked):
         place = Place(one.event.topic, one.event.partition, one.event.offset)
         parked[place][one.place.topic.partition(".")[0]] = one
-        checked.items += 1
-        if place not in told.poison:
-            checked.broken(f"{place} was parked: {one.event.reason} {one.event.path or ''}".rstrip(), [one])
-    answers = {
-        (one.event.referral_source, one.event.referral_id): one
-        for one in history.all(intake.ReferralAccepted, intake.ReferralRefused)
-    }
-    for place, poison in told.poison.items():
-        checked.items += 1
-        _account(checked, place, poison, parked.get(place, {}), answers)
+    poisoned = {place for mark in told.poison for place in history.marked.get(mark, ())}
+    for place in parked.keys() - poisoned:
+        said = list(parked[place].values())
+        checked.broken(f"{place} was parked: {said[0].event.reason} {said[0].event.path or ''}".rstrip(), said)
+    checked.items = len(parked) + len(told.poison)
+    for mark, poison in told.poison.items():
+        _account(checked, history, mark, poison, parked)
     return checked
 
 
-def _account(
-    checked: Checked, place: Place, poison: Poison, parked: dict[str, Said], answers: dict[Claim, Said]
-) -> None:  # fmt: skip
-    if set(parked) != poison.parked_by:
-        who, should = ", ".join(sorted(parked)) or "nobody", ", ".join(sorted(poison.parked_by)) or "nobody"
-        checked.broken(f"poison {poison.kind} at {place} was parked by {who}, not by {should}", parked.values())
-    for claim, wanted in ((poison.answered, intake.ReferralRefused), (poison.taken, intake.ReferralAccepted)):
-        answer = answers.get(claim) if claim else None
-        if claim and not (answer and isinstance(answer.event, wanted)):
-            checked.broken(f"poison {poison.kind} at {place} has no {wanted.__name__}", [answer] if answer else [])
+def _account(checked: Checked, history: History, mark: str, poison: Poison, parked: dict[Place, dict[str, Said]]) -> None:
+    places = history.marked.get(mark, [])
+    by = {service: said for place in places for service, said in parked.get(place, {}).items()}
+    if by.keys() != poison.parked_by:
+        who, should = ", ".join(sorted(by)) or "nobody", ", ".join(sorted(poison.parked_by)) or "nobody"
+        where = ", ".join(map(str, places)) or "nowhere"
+        checked.broken(f"poison {mark} at {where} was parked by {who}, not by {should}", by.values())
+    if poison.answered:
+        kind, cause = poison.answered
+        if not any(one.envelope.causationid == cause for one in history.all(kind)):
+            checked.broken(f"poison {mark} was not answered by {kind.__name__}", map(str, places))
