@@ -1,4 +1,4 @@
-"""The commands that the README tells people to run."""
+"""The commands that the README and the runbooks tell people to run."""
 
 import re
 from collections.abc import Iterator
@@ -8,14 +8,14 @@ ROOT = Path(__file__).parents[2]
 _BLOCK = re.compile(r"^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
-def blocks() -> list[str]:
+def blocks(document: str = "README.md") -> list[str]:
     """The code blocks that are marked as a shell's, as they stand."""
-    return _BLOCK.findall((ROOT / "README.md").read_text(encoding="utf-8"))
+    return _BLOCK.findall((ROOT / document).read_text(encoding="utf-8"))
 
 
-def commands() -> Iterator[str]:
+def commands(document: str = "README.md") -> Iterator[str]:
     """Each command on one line, without what is said about it behind `#`; one that goes over lines is joined."""
-    for block in blocks():
+    for block in blocks(document):
         pending = ""
         for line in block.splitlines():
             pending = f"{pending}\n{line}" if pending else line.partition(" #")[0].rstrip()

@@ -6,14 +6,14 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.table import Table
 
 from cli.commands.options import Home, console
 from cli.operating.acting import Acting, act_on, pace
-from cli.operating.asking import Api, Json, Refused, apis
+from cli.operating.asking import Api, Json, Refused, apis, stopped_lines
 from cli.stack.errors import StackError
 
 app = typer.Typer(
@@ -180,15 +180,6 @@ def resume(
     act_on(Acting("resume", _actor(actor), reason, dry_run), [(api, topic)])
 
 
-def stopped_lines(service: str, summary: Json) -> list[str]:
-    """One line per topic that a service does not read on."""
-    return [
-        f"[red]{service} stopped reading {stop['topic']}[/red] after {stop['faults']} faults of our own since {stop['since']}: "
-        f"rapport parked resume {service} {stop['topic']} --reason CODE"
-        for stop in summary["stopped"]
-    ]
-
-
 def _named(row: str, home: Path | None) -> tuple[Api, str]:
     service, _, target = row.partition("/")
     if not re.fullmatch(r"\d{1,18}|timer-[0-9a-f-]{36}", target):
@@ -214,8 +205,8 @@ def _print_json(seen: Seen) -> None:
 
 
 def _print(seen: Seen) -> None:
-    if seen.rows:
-        console.print(_table(seen.rows))
+    for line in _lines(seen.rows):
+        console.print(line, markup=False)
     for name, told in seen.summaries.items():
         for line in stopped_lines(name, told):
             console.print(line)
@@ -225,18 +216,21 @@ def _print(seen: Seen) -> None:
     console.print(f"{parked} wait for a person, {waits} for their turn or their subject")
 
 
-def _table(rows: list[dict[str, Any]]) -> Table:
-    table = Table(box=None, pad_edge=False)
-    columns = ("row", "since", "reason", "type", "subject", "record", "tries", "behind")
-    for column in columns:
-        table.add_column(column, no_wrap=column == "row", overflow="fold")
-    for row in rows:
-        reason = row["reason"] + (f" at {row['path']}" if row.get("path") else "")
-        table.add_row(
-            f"{row['service']}/{row['target']}", row["at"][:19], reason, _short(row["type"]), row["subject"] or "",
-            _place(row), str(row["attempts"]), str(row["behind"] or ""),
-        )  # fmt: skip
-    return table
+def _lines(rows: list[Json]) -> Iterator[str]:
+    """A table that no terminal is too narrow for: its last column has no end."""
+    columns = [("row", "since", "reason", "type", "tries", "behind", "record", "subject"), *map(_cells, rows)]
+    widths = [max(map(len, column)) for column in zip(*columns, strict=True)]
+    if rows:
+        yield from ("  ".join(map(str.ljust, cells, widths)).rstrip() for cells in columns)
+
+
+def _cells(row: Json) -> tuple[str, ...]:
+    reason = row["reason"] + (f" at {row['path']}" if row.get("path") else "")
+    since = row["at"][5:19].replace("T", " ")
+    return (
+        f"{row['service']}/{row['target']}", since, reason, _short(row["type"]), str(row["attempts"]), str(row["behind"] or ""),
+        _place(row), row["subject"] or "",
+    )  # fmt: skip
 
 
 def _facts(name: str, found: Json) -> Table:

@@ -8,6 +8,7 @@ import typer
 from rich.table import Table
 
 from cli.commands.options import Home, console, stack_at
+from cli.operating.asking import stopped_lines, summaries
 from cli.stack import ProcessStatus
 
 
@@ -24,10 +25,18 @@ def status(
         rapport status --json | python3 -m json.tool
     """
     rows = stack_at(home).status()
+    aside = summaries(home, [row.name for row in rows if row.running])
     if as_json:
-        typer.echo(json.dumps([asdict(row) for row in rows], indent=2))
+        typer.echo(json.dumps([{**asdict(row), **aside.get(row.name, {})} for row in rows], indent=2))
     else:
         console.print(_table(rows))
+        for name, told in aside.items():
+            for line in stopped_lines(name, told):
+                console.print(line)
+            if told["parked"]:
+                console.print(
+                    f"[yellow]{name}: {told['parked']} wait for a person[/yellow]: rapport parked list --service {name}"
+                )
     if not all(row.ready for row in rows):
         raise typer.Exit(1)
 

@@ -38,6 +38,8 @@ class Tally:
 def act_on(acting: Acting, targets: Sequence[tuple[Api, str]]) -> None:
     """Prints one line for each; exit code 1 when one failed, 130 when it was stopped."""
     tally = Tally()
+    if not targets:
+        console.print("nothing that is parked fits")
     try:
         _one_by_one(acting, targets, tally)
     except KeyboardInterrupt:

@@ -1,7 +1,8 @@
 """One service's API for operators, asked over HTTP."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,6 +75,26 @@ def apis(home: Path | None, only: str | None = None) -> list[Api]:
         raise StackError(f"{only} is none of {', '.join(SERVICES)}")
     names = [only] if only else SERVICES
     return [Api(name, os.environ.get(f"RAPPORT_{name.upper()}_URL") or stack_at(home).http_url(name)) for name in names]
+
+
+def summaries(home: Path | None, names: Sequence[str]) -> dict[str, Json]:
+    """What is set aside at each of these services, and which of their topics are stopped; who does not answer is left out."""
+    found: dict[str, Json] = {}
+    for api in apis(home):
+        if api.service in names:
+            with suppress(StackError, Refused):
+                told = api.summary()
+                found[api.service] = {word: told[word] for word in ("parked", "waiting", "stopped")}
+    return found
+
+
+def stopped_lines(service: str, summary: Json) -> list[str]:
+    """One line per topic that a service does not read on."""
+    return [
+        f"[red]{service} stopped reading {stop['topic']}[/red] after {stop['faults']} faults of our own since {stop['since']}: "
+        f"rapport parked resume {service} {stop['topic']} --reason CODE"
+        for stop in summary["stopped"]
+    ]
 
 
 def _why(answer: httpx.Response) -> str:
