@@ -4,7 +4,7 @@ import json
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -24,7 +24,7 @@ from messaging.unreadable import by_place
 log = structlog.get_logger()
 
 # Lanes in which something is to be looked at again, each in its order as far as its first parked row. Who waits too long
-# is given up only when everything that may have released it until then was read.
+# is given up only when everything was read that may have released it until then; until that is so, again and again soon.
 LANES = """
     WITH backlog AS (SELECT min(read_up_to) AS read_up_to FROM messaging.progress WHERE topic = ANY ($2)
     ), waiting AS (
@@ -32,7 +32,8 @@ LANES = """
                SELECT FROM messaging.parked head WHERE head.outcome = 'parked' AND head.kind = p.kind
                   AND head.subject = p.subject AND head.source = p.source AND head.n < p.n)
     ), due AS (SELECT DISTINCT kind, subject, source FROM waiting WHERE retry_at <= messaging.now() LIMIT $1)
-    SELECT waiting.*, gives_up_at > coalesce(read_up_to, 'infinity') AS unread
+    SELECT waiting.*, CASE WHEN gives_up_at <= coalesce(read_up_to, 'infinity') THEN gives_up_at
+                           ELSE greatest(gives_up_at, messaging.now() + interval '2 seconds') END AS patience
       FROM backlog, waiting JOIN due USING (kind, subject, source) ORDER BY n"""
 # A record that killed its readers is parked again before it is read again.
 MARK = "UPDATE messaging.parked SET outcome = 'parked' WHERE n = ANY ($1)"
@@ -107,5 +108,4 @@ class Workers:
     def _waiting(self, row: Any) -> Received:
         record, claim = stored(row), (row["source"], row["id"])
         message = read(record, self._routes) or by_place(record, Trouble("unknown-type", "ce_type"))
-        gives_up_at = datetime.max.replace(tzinfo=UTC) if row["unread"] else row["gives_up_at"]
-        return replace(message, claim=claim, lane_row=row["n"], gives_up_at=gives_up_at)
+        return replace(message, claim=claim, lane_row=row["n"], gives_up_at=row["patience"])
