@@ -13,7 +13,7 @@ from contracts import handoff, intake, matching
 from contracts.custody import Recorded, custody_of
 from contracts.custody_check import check
 from contracts.event import Event
-from messaging.handoff import Kind
+from messaging.handoff import Custody, Kind
 
 
 def is_acceptance_of(receiver: str) -> Callable[[Event], bool]:
@@ -61,6 +61,29 @@ def test_what_a_late_receiver_handed_on_and_took_back_moves_nobody(answered: boo
     onward = late.offer("followup", "followup")
     if answered:
         late.accept()
+    intake_desk.answer("accepted", to=first)
+    journey.say("matching", matching.HandoffSuperseded(handoff_id=onward.id, answered_by="followup"))
+    intake_desk.accept()
+    intake_desk.offer("matching")
+    intake_desk.accept()
+    again = journey.matching()
+    again.offer("followup", "followup")
+    again.accept()
+    assert custodians(journey.events) == ["intake", "duty-manager", "matching", "followup"]
+    assert journey.findings(after=DAY) == []
+
+
+def test_what_a_late_receiver_handed_on_twice_moves_nobody() -> None:
+    journey = Journey()
+    intake_desk, late = journey.intake(), journey.matching()
+    first = intake_desk.offer("matching")
+    late.custody = Custody("matching", closed=(first.id,))
+    intake_desk.overdue()
+    late.offer("followup", "followup")
+    late.overdue()
+    late.accept()
+    onward = late.offer("followup", "followup")
+    late.accept()
     intake_desk.answer("accepted", to=first)
     journey.say("matching", matching.HandoffSuperseded(handoff_id=onward.id, answered_by="followup"))
     intake_desk.accept()

@@ -5,7 +5,7 @@ one service are ordered by their `sequence`; between services only handoff ids a
 """
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar
@@ -60,18 +60,49 @@ class History:
         return [(envelope, event) for envelope, event in self.events if isinstance(event, kind)]
 
     def withdrawn(self) -> set[tuple[str, str]]:
-        """Handoffs, with their receivers, that a giver took back because it had begun too late itself; nothing stands instead."""
+        """Handoffs, with their receivers, that a giver took back, having begun too late itself; nothing stands instead."""
         return {(event.handoff_id, event.answered_by) for _, event in self.said(handoff.HandoffSuperseded) if not event.current}
 
     def acceptances(self) -> dict[str, deque[Accepted]]:
-        """The first acceptance of each handoff, by service, in that service's order, without those that were withdrawn."""
+        """The first acceptance of each handoff, by service, in that service's order, without those that count for nothing."""
         queues: dict[str, deque[Accepted]] = {}
-        seen, withdrawn = set[str](), self.withdrawn()
+        seen, too_late = set[str](), _TooLate(self)
         for envelope, event in self.said(handoff.HandoffAccepted):
-            if event.handoff_id not in seen and (event.handoff_id, event.receiver) not in withdrawn:
+            if event.handoff_id not in seen and not too_late.accepted(event):
                 seen.add(event.handoff_id)
                 queues.setdefault(envelope.source, deque()).append((envelope, event))
         return queues
+
+
+class _TooLate:
+    """What was handed on by somebody whose own acceptance came too late: it was superseded, and never confirmed."""
+
+    def __init__(self, history: History) -> None:
+        confirmed = {event.handoff_id for _, event in history.said(handoff.HandoffAccepted)}
+        answered = {(event.handoff_id, event.answered_by) for _, event in history.said(handoff.HandoffSuperseded)}
+        self._late = {one for one in answered if one[0] not in confirmed}
+        self._withdrawn = history.withdrawn()
+        self._offers = {event.handoff_id: event for _, event in history.said(handoff.HandoffOffered)}
+
+    def accepted(self, event: handoff.HandoffAccepted) -> bool:
+        """Whether this acceptance counts for nothing."""
+        if (event.handoff_id, event.receiver) in self._withdrawn:
+            return True
+        return any((offer.handoff_id, offer.receiver) in self._late for offer in self._received_by(event.handoff_id))
+
+    def _received_by(self, handoff_id: str) -> Iterator[handoff.HandoffOffered]:
+        """The handoff by which this one's giver came to the episode, the one by which its giver did, and so on."""
+        offer, before, seen = self._offers.get(handoff_id), self._before(handoff_id), {handoff_id}
+        while offer and before and before.handoff_id not in seen:
+            seen.add(before.handoff_id)
+            if before.receiver == offer.giver:
+                yield before
+                offer = before
+            before = self._before(before.handoff_id)
+
+    def _before(self, handoff_id: str) -> handoff.HandoffOffered | None:
+        offer = self._offers.get(handoff_id)
+        return self._offers.get(offer.previous) if offer and offer.previous else None
 
 
 def custody_of(events: Iterable[Recorded]) -> Chain:
