@@ -14,6 +14,7 @@ from messaging.http import ProblemError, answered
 from messaging.service import Service
 from oversight import store
 from oversight.handlers import ReadRecord
+from oversight.reconciling import overview
 
 Actor = Annotated[str, Header(alias="X-Actor", min_length=1, max_length=100, pattern=PRINTABLE, description="who reads")]
 Purpose = Annotated[str, Header(alias="X-Purpose", min_length=1, max_length=60, pattern=r"^[a-z0-9-]+$")]
@@ -41,6 +42,11 @@ def add_api(app: FastAPI, service: Service) -> None:
     ) -> list[dict[str, Any]]:
         """Handoffs that wait for an answer, the soonest deadline first."""
         return await store.standing(service.pool, late, limit)
+
+    @app.get("/v1/reconciliation")
+    async def read_reconciliation() -> dict[str, Any]:
+        """What sources say they have said, held against the record: how far it was so, and where it is not."""
+        return await overview(service.pool)
 
 
 def _array(rows: list[tuple[str, bytes]]) -> bytes:

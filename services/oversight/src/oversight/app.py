@@ -1,16 +1,23 @@
 """Oversight's composition root."""
 
+from datetime import timedelta
+
+from messaging.chores import Chore
 from messaging.membership import Recording
 from messaging.service import Service
 from oversight.api import add_api
 from oversight.consumer import ROUTES, TOPICS, Recorder
+from oversight.reconciling import Reconciler
 from oversight.settings import Settings
+
+_RECONCILE_EVERY = timedelta(seconds=2)
 
 
 def build(settings: Settings) -> Service:
     """The service, ready to run; its consumer records instead of deciding."""
 
     def recording(service: Service) -> Recording:
+        service.chores.append(Chore("reconciling", Reconciler(service).turn, _RECONCILE_EVERY))
         key = settings.secret_key.get_secret_value().encode()
         return Recording(TOPICS, Recorder(service.pool, key, service.meters).take)
 

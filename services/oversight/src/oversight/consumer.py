@@ -14,6 +14,7 @@ from messaging.routes import Kept, Routes, on
 from oversight import handlers, store
 from oversight.domain.entry import once
 from oversight.entries import by_place, entry_of
+from oversight.reconciling import claims_in
 
 TOPICS = (*INBOUND, *OWNED)
 ROUTES = Routes(Kept("readings", handlers.Readings, on(handlers.ReadRecord, handlers.on_read_record)))
@@ -33,13 +34,18 @@ class Recorder:
 
     async def _write(self, records: Sequence[Record]) -> None:
         entries, others = once(entry_of(record, self._key) for record in records)
-        for place in [(o.topic, o.part, o.position) for o in others] + await store.write(self._pool, entries):
+        new, conflicts = await store.write(self._pool, entries)
+        for place in [(o.topic, o.part, o.position) for o in others] + conflicts:
             self._alarm(*place)
-        self._meters.handled.labels("recorded").inc(len(records))
+        if claims := claims_in(entries):
+            await store.claim(self._pool, claims)
+        self._meters.handled.labels("recorded").inc(new)
+        self._meters.handled.labels("duplicate").inc(len(records) - new)
 
     async def _refused(self, record: Record, error: Exception) -> None:
         log.error("record_kept_by_place", reason=type(error).__name__, topic=record.topic, offset=record.offset)
-        await store.write(self._pool, [by_place(record, self._key)])
+        new, _ = await store.write(self._pool, [by_place(record, self._key)])
+        self._meters.handled.labels("recorded" if new else "duplicate").inc()
 
     def _alarm(self, topic: str, partition: int, offset: int) -> None:
         self._meters.conflicts.inc()

@@ -1,11 +1,13 @@
 """Every SQL statement of oversight's own; the table `record` only ever grows."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import asyncpg
 
+from contracts.topics import OWNED
+from oversight.domain.claim import Base, Claim
 from oversight.domain.entry import Entry
 
 # One row per event, whole batches at once; what was recorded before stays as it was.
@@ -42,14 +44,68 @@ STANDING = """
                           AND v.word IN ('accepted', 'declined', 'overdue'))
      ORDER BY deadline LIMIT $2"""
 
+# What a source says; said again it changes nothing.
+CLAIM = """
+    INSERT INTO claimed (source, part, count, digest, last_id, at)
+    SELECT * FROM unnest($1::text[], $2::int[], $3::bigint[], $4::text[], $5::text[], $6::timestamptz[])
+     ORDER BY 1, 2, 3 ON CONFLICT DO NOTHING"""
 
-async def write(pool: "asyncpg.Pool[Any]", entries: Sequence[Entry]) -> list[tuple[str, int, int]]:
-    """Records a batch, and returns the places of entries that are on record with other content."""
+# The next claim of each partition, and failed ones that were not looked at for half a minute, with what is on record after the
+# place up to which earlier ones were settled. `read`: the partition was read past the claim.
+PENDING = """
+    WITH next AS (
+        (SELECT DISTINCT ON (source, part) c.* FROM claimed c WHERE problem IS NULL ORDER BY source, part, count)
+        UNION ALL
+        (SELECT c.* FROM claimed c
+          WHERE problem IS NOT NULL AND looked_at < clock_timestamp() - interval '30 seconds' ORDER BY looked_at LIMIT 20))
+    SELECT c.source, c.part, c.count, c.digest, c.last_id, c.at, c.problem,
+           CASE WHEN c.problem IS NULL THEN b.count ELSE c.base_count END AS base_count,
+           CASE WHEN c.problem IS NULL THEN b.digest ELSE c.base_digest END AS base_digest,
+           coalesce(CASE WHEN c.problem IS NULL THEN b.position ELSE c.base_position END, -1) AS base_position,
+           b.at AS base_at, last.position, counted.found, counted.found_digest,
+           coalesce(p.read_up_to > c.at + $3::interval, false) AS read, coalesce(h.whole, true) AS whole
+      FROM next c JOIN unnest($1::text[], $2::text[]) AS owner (source, topic) USING (source)
+      LEFT JOIN reconciled b USING (source, part)
+      LEFT JOIN messaging.progress p ON p.topic = owner.topic AND p.part = c.part
+      LEFT JOIN messaging.hearing h ON h.topic = owner.topic AND h.part = c.part
+      LEFT JOIN record last
+             ON last.source = c.source AND last.id = c.last_id AND last.topic = owner.topic AND last.part = c.part
+     CROSS JOIN LATERAL (
+           SELECT count(*) AS found, sum(messaging.summand(r.id)) AS found_digest FROM record r
+            WHERE r.topic = owner.topic AND r.part = c.part AND r.source = c.source AND r.attributes IS NOT NULL
+              AND r.position > coalesce(CASE WHEN c.problem IS NULL THEN b.position ELSE c.base_position END, -1)
+              AND r.position <= last.position) counted"""
+
+# A claim is settled: later ones are counted on from there.
+SETTLED = """
+    INSERT INTO reconciled AS r (source, part, count, digest, position, at) VALUES ($1, $2, $3, $4, $5, $6)
+        ON CONFLICT (source, part) DO UPDATE SET count = excluded.count, digest = excluded.digest,
+           position = excluded.position, at = excluded.at
+     WHERE r.count < excluded.count"""
+FORGET = "DELETE FROM claimed WHERE source = $1 AND part = $2 AND count = $3"
+FAIL = """
+    UPDATE claimed SET problem = $4, failed_at = clock_timestamp(), looked_at = clock_timestamp(), base_count = $5,
+           base_digest = $6, base_position = $7
+     WHERE source = $1 AND part = $2 AND count = $3"""
+LOOK_AGAIN = (
+    "UPDATE claimed SET looked_at = clock_timestamp() WHERE source = $1 AND part = $2 AND count = $3 AND problem IS NOT NULL"
+)
+FAILED = "SELECT count(*) FROM claimed WHERE problem IS NOT NULL"
+FAILURES = """
+    SELECT source, part AS partition, problem, count AS claimed, last_id, failed_at
+      FROM claimed WHERE problem IS NOT NULL ORDER BY failed_at LIMIT 100"""
+RECONCILED = """
+    SELECT source, sum(count)::bigint AS events, max(at) AS until FROM reconciled GROUP BY source ORDER BY source"""
+
+
+async def write(pool: "asyncpg.Pool[Any]", entries: Sequence[Entry]) -> tuple[int, list[tuple[str, int, int]]]:
+    """Records a batch; returns how many were new, and the places of entries that are on record with other content."""
     status = await pool.execute(RECORD, *map(list, zip(*entries, strict=True)))
-    if int(status.rpartition(" ")[2]) == len(entries):
-        return []
+    new = int(status.rpartition(" ")[2])
+    if new == len(entries):
+        return new, []
     columns = zip(*((e.source, e.id, e.digest, e.topic, e.part, e.position) for e in entries), strict=True)
-    return [tuple(row) for row in await pool.fetch(CONFLICTS, *map(list, columns))]
+    return new, [tuple(row) for row in await pool.fetch(CONFLICTS, *map(list, columns))]
 
 
 async def episode(pool: "asyncpg.Pool[Any]", subject: str) -> list[tuple[str, bytes]]:
@@ -60,3 +116,50 @@ async def episode(pool: "asyncpg.Pool[Any]", subject: str) -> list[tuple[str, by
 async def standing(pool: "asyncpg.Pool[Any]", late: bool | None, limit: int) -> list[dict[str, str | int | bool | datetime]]:
     """Handoffs that wait for an answer; only the late ones, only the others, or all."""
     return [dict(row) for row in await pool.fetch(STANDING, late, limit)]
+
+
+async def claim(pool: "asyncpg.Pool[Any]", claims: Sequence[Claim]) -> None:
+    """Keeps what sources say until it is found to be so."""
+    columns = zip(*((c.source, c.part, c.count, c.digest, c.last_id, c.at) for c in claims), strict=True)
+    await pool.execute(CLAIM, *map(list, columns))
+
+
+async def pending(pool: "asyncpg.Pool[Any]", grace: timedelta) -> list[Any]:
+    """Claims to be judged now; a partition counts as read past a claim when it is by so much."""
+    return list(await pool.fetch(PENDING, list(OWNED.values()), list(OWNED), grace))
+
+
+async def settle(pool: "asyncpg.Pool[Any]", claim: Claim, position: int | None) -> None:
+    """The claim is so, or older than what is; one that had failed moves nothing."""
+    if claim.problem is None and position is not None:
+        await pool.execute(SETTLED, claim.source, claim.part, claim.count, claim.digest, position, claim.at)
+    await pool.execute(FORGET, claim.source, claim.part, claim.count)
+
+
+async def fail(pool: "asyncpg.Pool[Any]", claim: Claim, base: Base, problem: str, position: int | None) -> None:
+    """The claim is kept as failed, and later ones are counted on from its last event where that is there."""
+    await pool.execute(
+        FAIL, claim.source, claim.part, claim.count, problem, base.count, base.digest, base.position
+    )  # fmt: skip
+    if position is not None and problem == "differs":
+        await pool.execute(SETTLED, claim.source, claim.part, claim.count, claim.digest, position, claim.at)
+
+
+async def look_again(pool: "asyncpg.Pool[Any]", claim: Claim) -> None:
+    """A failed claim that is still not so is looked at again later."""
+    await pool.execute(LOOK_AGAIN, claim.source, claim.part, claim.count)
+
+
+async def failed(pool: "asyncpg.Pool[Any]") -> int:
+    """How many claims failed and are still not so."""
+    return int(await pool.fetchval(FAILED))
+
+
+async def failures(pool: "asyncpg.Pool[Any]") -> list[dict[str, Any]]:
+    """Claims that failed and are still not so, the oldest first."""
+    return [dict(row) for row in await pool.fetch(FAILURES)]
+
+
+async def reconciled(pool: "asyncpg.Pool[Any]") -> list[dict[str, Any]]:
+    """Per source how many events were settled, and when its newest settled claim was made."""
+    return [dict(row) for row in await pool.fetch(RECONCILED)]

@@ -1,5 +1,7 @@
 """What oversight says on `oversight.events.v1`; it decides nothing about care."""
 
+from typing import Literal
+
 from pydantic import Field
 
 from contracts import operations
@@ -21,3 +23,18 @@ class OperatorActed(operations.OperatorActed, type="care.rapport.oversight.opera
 
 
 class GapFound(operations.GapFound, type="care.rapport.oversight.gap-found.v1"): ...
+
+
+class ReconciliationFailed(Event, type="care.rapport.oversight.reconciliation-failed.v1"):
+    """What a source says it has said in one partition is not what is on record; subject = that source."""
+
+    event_source: str = Field(description="source whose OutboxPosition it is")
+    topic: str = Field(description="its topic")
+    partition: int = Field(ge=0, description="partition of that topic")
+    problem: Literal["last-missing", "differs", "counts-backwards"] = Field(
+        description="its newest event is not there; other events are there than it says; it says less than before"
+    )
+    claimed: int = Field(ge=0, description="events the source counts up to `last_id`")
+    found: int | None = Field(default=None, ge=0, description="events on record up to it, where that is there")
+    last_id: str = Field(description="id of the newest event counted")
+    resolved: bool = Field(default=False, description="true when it came right after all")
