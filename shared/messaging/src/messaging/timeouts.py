@@ -18,11 +18,12 @@ async def is_content(batch: Sequence[Any], act: Callable[[Sequence[Any]], Awaita
     """True when the batch is to be bisected, False when a second try went through; raises what the infrastructure did.
 
     A timeout is tried once more: when the database answers an empty batch, and the same one runs into the same again, it is
-    the content's. What is only to be parked in its lane is never: it waits for whoever holds the lane's row.
+    the content's. A command's never is, since its caller asks again; nor is that of a message which is only to be parked in
+    its lane: it waits for whoever holds the lane's row.
     """
     if not is_infrastructure(error):
         return True
-    if not isinstance(error, TIMEOUTS) or _only_parks(batch):
+    if not isinstance(error, TIMEOUTS) or not all(map(_may_be_slow, batch)):
         raise error
     await _ping(act)
     try:
@@ -38,5 +39,5 @@ async def _ping(act: Callable[[Sequence[Any]], Awaitable[Any]]) -> None:
         await act([])
 
 
-def _only_parks(batch: Sequence[Any]) -> bool:
-    return any(isinstance(m, Received) and m.route is not None and isinstance(m.route.handler, Parks) for m in batch)
+def _may_be_slow(message: Any) -> bool:
+    return isinstance(message, Received) and not (message.route and isinstance(message.route.handler, Parks))
