@@ -5,6 +5,8 @@ from typing import Any
 
 import asyncpg
 
+from messaging.metrics import Meters
+
 # Rows of the table and timers that failed too often, as one list. A type may be given by its short name.
 LIST = """
     SELECT p.n, p.n::text AS target, p.outcome, p.reason, p.path, p.type, p.kind, p.subject, p.source, p.id, p.topic,
@@ -79,6 +81,13 @@ async def summary(pool: "asyncpg.Pool[Any]") -> dict[str, Any]:
     """How many wait for a person, how many for their turn, and which topics are stopped."""
     counts = await pool.fetchrow(COUNT)
     return {**dict(counts or {}), "stopped": [dict(row) for row in await pool.fetch(STOPPED)]}
+
+
+async def count(pool: "asyncpg.Pool[Any]", meters: Meters) -> None:
+    """The same as a metric."""
+    found = await pool.fetchrow(COUNT)
+    for outcome, number in dict(found or {}).items():
+        meters.aside.labels(outcome).set(number)
 
 
 async def one(pool: "asyncpg.Pool[Any]", target: str) -> dict[str, Any] | None:

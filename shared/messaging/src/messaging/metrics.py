@@ -15,6 +15,7 @@ class Meters:
         self.conflicts = Counter("identity_conflicts", "same source and id with other content", registry=self.registry)
         self.gaps = Gauge("gaps_open", "subjects of which events are missing", registry=self.registry)
         self.gaps_found = Counter("gaps_found", "ranges of missing numbers", ("change",), registry=self.registry)
+        self.aside = Gauge("set_aside", "records that wait for a person or their turn", ("outcome",), registry=self.registry)
         self.stopped = Gauge("topic_stopped", "1 while a topic is not read on", ("topic",), registry=self.registry)
         self.batch = Histogram(
             "batch_seconds", "one batch from read to commit", registry=self.registry,

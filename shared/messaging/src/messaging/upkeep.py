@@ -1,10 +1,12 @@
 """What every service does about its own work beside its work: gaps announced, positions told, old rows forgotten."""
 
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import FastAPI, Query
 
+from messaging import listing
 from messaging.chores import Chore, Chores
 from messaging.gaps import Announcer, open_gaps
 from messaging.positions import Positions
@@ -13,6 +15,7 @@ from messaging.pruning import Pruning
 if TYPE_CHECKING:
     from messaging.service import Service
 
+_COUNT_PARKED = timedelta(seconds=5)
 _LOOK_FOR_GAPS, _PRUNE = timedelta(seconds=2), timedelta(seconds=10)
 
 
@@ -26,6 +29,7 @@ def chores_of(service: "Service") -> Chores:
         [
             Chore("gaps", announcer.turn, _LOOK_FOR_GAPS), Chore("positions", positions.turn, settings.position_every),
             Chore("pruning", pruning.turn, _PRUNE), *service.chores,
+            Chore("parked", partial(listing.count, pool, service.meters), _COUNT_PARKED),
         ]
     )  # fmt: skip
 

@@ -11,12 +11,13 @@ from typing import Any
 import asyncpg
 import structlog
 
+from contracts.event import Event
 from messaging import patience
 from messaging.message import Received, Trouble
-from messaging.parking import SET_ASIDE, Unanswerable, unprocessable
+from messaging.parking import SET_ASIDE, Parks, Unanswerable, unprocessable
 from messaging.processor import Processor
 from messaging.received import read
-from messaging.routes import Routes
+from messaging.routes import On, Routes
 from messaging.stored import stored
 from messaging.timers import BACK_OFF, DUE, due_timer
 from messaging.unreadable import by_place
@@ -108,4 +109,12 @@ class Workers:
     def _waiting(self, row: Any) -> Received:
         record, claim = stored(row), (row["source"], row["id"])
         message = read(record, self._routes) or by_place(record, Trouble("unknown-type", "ce_type"))
-        return replace(message, claim=claim, lane_row=row["n"], gives_up_at=row["patience"])
+        message = replace(message, claim=claim, lane_row=row["n"], gives_up_at=row["patience"], subject=row["subject"])
+        return self._guarded(message, row["kind"]) if message.trouble else message
+
+    def _guarded(self, message: Received, kind: str) -> Received:
+        """One that nobody can read any more stays in its lane, under the lock of its lane."""
+        kept = self._routes.kept.get(kind)
+        if kept is None or message.trouble is None:
+            return message
+        return replace(message, trouble=None, kept=kept, route=On(Event, Parks(message.trouble)))
