@@ -97,6 +97,30 @@ FAILURES = """
 RECONCILED = """
     SELECT source, sum(count)::bigint AS events, max(at) AS until FROM reconciled GROUP BY source ORDER BY source"""
 
+# The record built anew, beside the old one; only the owner may.
+ANEW = """
+    DROP SCHEMA IF EXISTS rebuilt CASCADE;
+    CREATE SCHEMA rebuilt;
+    CREATE TABLE rebuilt.record (LIKE public.record INCLUDING ALL);
+    CREATE TABLE rebuilt.claimed (LIKE public.claimed INCLUDING ALL)"""
+FORGET_ANEW = "DROP SCHEMA rebuilt CASCADE"
+
+# Old and new, topic by topic. What only the old one has is aged when its partition begins later now, or its topic is compacted.
+# What only Kafka has counts as far as the record has come: the rest is on its way.
+COMPARED = """
+    WITH seen AS (SELECT topic, part, max(position) AS position FROM public.record GROUP BY topic, part)
+    SELECT topic, count(*) FILTER (WHERE o.n IS NOT NULL AND n.n IS NOT NULL AND NOT differs) AS same,
+           count(*) FILTER (WHERE n.n IS NULL AND aged) AS aged,
+           count(*) FILTER (WHERE n.n IS NULL AND NOT aged) AS only_on_record,
+           count(*) FILTER (WHERE o.n IS NULL AND n.position < s.position) AS only_in_kafka,
+           count(*) FILTER (WHERE o.n IS NOT NULL AND n.n IS NOT NULL AND differs) AS differing
+      FROM public.record o FULL JOIN rebuilt.record n USING (source, id, topic, part)
+      JOIN unnest($1::text[], $2::int[], $3::bigint[]) AS b (topic, part, begins) USING (topic, part)
+      LEFT JOIN seen s USING (topic, part)
+     CROSS JOIN LATERAL (SELECT o.digest IS DISTINCT FROM n.digest OR o.type IS DISTINCT FROM n.type AS differs,
+                                o.position < b.begins OR topic = ANY ($4::text[]) AS aged) is_so
+     GROUP BY topic ORDER BY topic"""
+
 
 async def write(pool: "asyncpg.Pool[Any]", entries: Sequence[Entry]) -> tuple[int, list[tuple[str, int, int]]]:
     """Records a batch; returns how many were new, and the places of entries that are on record with other content."""
@@ -163,3 +187,18 @@ async def failures(pool: "asyncpg.Pool[Any]") -> list[dict[str, Any]]:
 async def reconciled(pool: "asyncpg.Pool[Any]") -> list[dict[str, Any]]:
     """Per source how many events were settled, and when its newest settled claim was made."""
     return [dict(row) for row in await pool.fetch(RECONCILED)]
+
+
+async def begin_anew(pool: "asyncpg.Pool[Any]") -> None:
+    """An empty record beside the old one, in a schema of its own."""
+    await pool.execute(ANEW)
+
+
+async def compared(pool: "asyncpg.Pool[Any]", begins: Sequence[tuple[str, int, int]], compacted: Sequence[str]) -> list[Any]:
+    """Per topic how much is the same, and how much is not, in which way; `begins` is where partitions begin now."""
+    return list(await pool.fetch(COMPARED, *map(list, zip(*begins, strict=True)), list(compacted)))
+
+
+async def forget_anew(pool: "asyncpg.Pool[Any]") -> None:
+    """The new one was only made to be compared."""
+    await pool.execute(FORGET_ANEW)

@@ -1,7 +1,8 @@
-"""`python -m <service> run | serve | consume | relay | timers | migrate`: the same for every service."""
+"""`python -m <service> run | serve | consume | relay | timers | migrate | replay`: the same for every service."""
 
 import argparse
 import gc
+import sys
 from importlib import import_module
 
 from pydantic import ValidationError
@@ -12,14 +13,17 @@ ROLES = ("serve", "consume", "relay", "timers")
 
 
 def main(name: str) -> None:
-    """Reads `<name>.settings.Settings`, then runs what `<name>.app.build` puts together, or migrates.
+    """Reads `<name>.settings.Settings`, then runs what `<name>.app.build` puts together, migrates, or reads again.
 
     Each way imports only what it needs: a migration starts in a second without the broker's client.
     """
     parser = argparse.ArgumentParser(prog=f"python -m {name}", description=f"The {name} service of Rapport.")
-    parser.add_argument("command", choices=["run", *ROLES, "migrate"], help="run = all roles in one process")
-    command = parser.parse_args().command
-    settings = _settings(name, parser)
+    parser.add_argument("command", choices=["run", *ROLES, "migrate", "replay"], help="run = all roles in one process")
+    parser.add_argument("more", nargs=argparse.REMAINDER, help="what replay takes: --fill [--topic T] [--from INSTANT]")
+    asked = parser.parse_args()
+    command, settings = asked.command, _settings(name, parser)
+    if command == "replay":
+        sys.exit(import_module("messaging.replay").main(name, settings, asked.more))
     if command != "migrate":
         _run(name, settings, ROLES if command == "run" else (command,))
     elif settings.owner_dsn is None:

@@ -74,6 +74,11 @@ class Service:
         self.pool: asyncpg.Pool[Any]
         self.door: Door
 
+    @property
+    def records(self) -> bool:
+        """Whether it writes records down instead of deciding."""
+        return self._recording is not None
+
     async def run(self, roles: Sequence[str]) -> None:
         """Runs until SIGTERM or SIGINT, then stops in order and says what was left."""
         logs.configure(self.name, self.settings.log_level)
@@ -118,7 +123,7 @@ class Service:
         )  # fmt: skip
         deciding = Deciding(self.routes, self.processor, self.meters)
         recording = self._recording(self) if self._recording else Recording(self.routes.topics, deciding.take)
-        self._topics = recording.topics
+        self.recording = recording
         self.membership = Membership(
             self._broker, f"rapport-{self.name}", recording.topics, recording.take, deciding.park, self.pool, self.meters,
             settings.max_batch, int(settings.poll_idle.total_seconds() * 1000), stops,
@@ -134,7 +139,7 @@ class Service:
         admin = AIOKafkaAdminClient(bootstrap_servers=self.settings.kafka_bootstrap)
         await admin.start()
         try:
-            found = await admin.describe_topics([self.topic, parked_topic(self.name), *self._topics])
+            found = await admin.describe_topics([self.topic, parked_topic(self.name), *self.recording.topics])
         finally:
             await admin.close()
         wrong = {t["topic"]: len(t["partitions"]) for t in found if len(t["partitions"]) != PARTITIONS}

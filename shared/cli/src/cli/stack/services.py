@@ -4,6 +4,7 @@ import hashlib
 import http.client
 import os
 import signal
+import subprocess
 import sys
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -62,6 +63,13 @@ class Service:
     def launch(self) -> Running:
         self.context.choose_port(self.process)
         return spawn(self._command(self.said.role), log=self.context.log(self.process), cwd=self.context.home, env=self._env())
+
+    def call(self, *words: str, as_owner: bool = False) -> int:
+        """Run one of its commands to the end, before our eyes; the answer is its exit code."""
+        owner = {f"{self.name.upper()}_OWNER_DSN": Postgres(self.context).dsn(self.name, "owner")} if as_owner else {}
+        return subprocess.run(  # noqa: S603
+            [*self._command(words[0]), *words[1:]], cwd=self.context.home, env=self._env() | owner, check=False
+        ).returncode
 
     def is_ready(self) -> bool:
         """Only a process that serves can be asked; another one is ready when it runs."""

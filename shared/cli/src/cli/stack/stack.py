@@ -102,6 +102,12 @@ class Stack:
         if (process := self._process(name)) is not None:
             processes.thaw(process)
 
+    def run(self, service: str, *words: str, as_owner: bool = False) -> int:
+        """One of a service's own commands, to its end and before our eyes; the answer is its exit code."""
+        if ProcessName.of(service).service != service:
+            raise StackError(f"{service} is none of {', '.join(SERVICES)}")
+        return Service(service, self._context).call(*words, as_owner=as_owner)
+
     def remove(self) -> None:
         """Delete the home with all its data; only for a stack that is down."""
         if any(self.pid(name) for name in (*INFRA, *self._running())):
