@@ -26,7 +26,7 @@ class Form:
     joins: int = 2
     poisons: int = 2
     settle_within: float = 100.0
-    stuck_after: float = 25.0
+    stuck_after: float = 35.0
     roles: tuple[str, ...] = ("run",)
     episodes_shown: int = 150
 

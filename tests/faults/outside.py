@@ -2,27 +2,27 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from itertools import chain, repeat
 from typing import Any
 
-import httpx
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
+from tests.faults import asking
 from tests.faults.history import MARK
 
-_ASK_WITHIN, _ASK_AGAIN = 8.0, (0.2, 0.5, 1.0, 2.0)
+_ASK_WITHIN, _ASK_AGAIN, _AT_ONCE = 10.0, (0.2, 0.5, 1.0, 2.0, 4.0), 40
 # What is known here may not be known there yet.
-_NOT_YET = httpx.codes.NOT_FOUND
+_NOT_YET, _OURS_TO_MEND = 404, 500
 
 
 class Outside:
-    """One producer and one HTTP client; whatever fails is said again, with the same id."""
+    """One producer and a few HTTP requests at once; whatever fails is said again, with the same id."""
 
     def __init__(self, bootstrap: str, urls: Callable[[str], Sequence[str]]) -> None:
         self._bootstrap, self._urls = bootstrap, urls
-        self._http = httpx.AsyncClient(timeout=_ASK_WITHIN)
+        self._asking = asyncio.Semaphore(_AT_ONCE)
         self._waiting: set[asyncio.Task[None]] = set()
         self._turn = 0
-        self.posts = 0
 
     async def open(self) -> None:
         """Connects to the broker."""
@@ -37,7 +37,6 @@ class Outside:
             task.cancel()
         await asyncio.gather(*self._waiting, return_exceptions=True)
         await self._producer.stop()
-        await self._http.aclose()
 
     @property
     def waiting(self) -> int:
@@ -72,17 +71,15 @@ class Outside:
 
     async def post(self, service: str, path: str, body: Any, key: str) -> int:
         """The status of an answer, from any replica; 5xx, 404 and silence are asked again with the same key."""
-        for attempt in range(1000):
+        for pause in chain(_ASK_AGAIN, repeat(_ASK_AGAIN[-1])):
             urls = self._urls(service)
             self._turn += 1
             try:
-                answer = await self._http.post(
-                    urls[self._turn % len(urls)] + path, json=body, headers={"Idempotency-Key": key}
-                )  # fmt: skip
-                if answer.status_code < httpx.codes.INTERNAL_SERVER_ERROR and answer.status_code != _NOT_YET:
-                    self.posts += 1
-                    return answer.status_code
-            except httpx.HTTPError:
+                async with self._asking:
+                    status = await asking.post(urls[self._turn % len(urls)] + path, body, key, _ASK_WITHIN)
+                if status < _OURS_TO_MEND and status != _NOT_YET:
+                    return status
+            except asking.NoAnswer:
                 pass
-            await asyncio.sleep(_ASK_AGAIN[min(attempt, len(_ASK_AGAIN) - 1)])
-        raise TimeoutError(path)
+            await asyncio.sleep(pause)
+        raise AssertionError

@@ -30,11 +30,11 @@ from contracts import intake
 # Deadlines by ordinary settings, so short that they run out inside a run.
 _CLOCKS: Mapping[str, Mapping[str, str]] = {
     "intake": {
-        "INTAKE_CRISIS_ANSWER_WITHIN": "5", "INTAKE_ESCALATED_ANSWER_WITHIN": "15", "INTAKE_HANDOFF_ANSWER_WITHIN": "20",
+        "INTAKE_CRISIS_ANSWER_WITHIN": "6", "INTAKE_ESCALATED_ANSWER_WITHIN": "25", "INTAKE_HANDOFF_ANSWER_WITHIN": "30",
     },
     "matching": {
-        "MATCHING_OFFER_ANSWER_WITHIN": "8", "MATCHING_WAITING_RETRY_EVERY": "10", "MATCHING_HANDOFF_ANSWER_WITHIN": "20",
-        "MATCHING_ESCALATED_ANSWER_WITHIN": "15",
+        "MATCHING_OFFER_ANSWER_WITHIN": "10", "MATCHING_WAITING_RETRY_EVERY": "15", "MATCHING_HANDOFF_ANSWER_WITHIN": "30",
+        "MATCHING_ESCALATED_ANSWER_WITHIN": "25",
     },
     "followup": {
         "FOLLOWUP_FIRST_SESSION_EMERGENCY_WITHIN": "6", "FOLLOWUP_FIRST_SESSION_URGENT_BUSINESS_DAYS": "0",
@@ -132,6 +132,7 @@ class Run:
         return not early.cancelled()
 
     async def _schedule(self) -> None:
+        """No client comes any more when the time is up, even if the last fault takes a little longer to mend."""
         clock = asyncio.get_running_loop().time
         started = clock()
         async with asyncio.TaskGroup() as tasks:
@@ -139,6 +140,7 @@ class Run:
                 await asyncio.sleep(max(0.0, started + fault.at - clock()))
                 tasks.create_task(self._do(fault))
             await asyncio.sleep(max(0.0, started + self._form.seconds - clock()))
+            self._load.stopping = True
 
     async def _stop_early(self) -> None:
         """Returns at a violation that nothing can mend, if that is what was asked for."""
