@@ -40,8 +40,8 @@ def record(number: int) -> dict[str, Any]:
     subject = str(UUID(int=number % SUBJECTS))
     attributes = {
         "specversion": "1.0", "id": str(UUID(int=1_000_000 + number)), "source": "/bench", "type": Moved.type,
-        "subject": subject, "time": _TIME, "dataschema": f"/schemas/{Moved.type}.json", "recordedtime": _TIME, "correlationid": "bench",
-        "actor": "bench",
+        "subject": subject, "time": _TIME, "dataschema": f"/schemas/{Moved.type}.json", "recordedtime": _TIME,
+        "correlationid": "bench", "actor": "bench",
     }  # fmt: skip
     headers = [*((f"ce_{name}", text.encode()) for name, text in attributes.items()), ("content-type", b"application/json")]
     return {"topic": INBOUND, "key": subject.encode(), "value": json.dumps(value).encode(), "headers": headers}

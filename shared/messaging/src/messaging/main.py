@@ -49,6 +49,7 @@ def _run(name: str, settings: KitSettings, roles: tuple[str, ...]) -> None:
     async def run() -> None:
         service = build(settings)
         gc.freeze()
+        gc.set_threshold(50_000, 50, 1_000)
         await service.run(roles)
 
     uvloop.run(run())

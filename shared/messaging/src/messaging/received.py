@@ -17,8 +17,7 @@ def read(record: Record, routes: Routes) -> Received | None:
 
 
 def _read(record: Record, routes: Routes) -> Received | None:
-    announced = next((value for name, value in record.headers if name == "ce_type"), None)
-    if announced in routes.others:
+    if dict(record.headers).get("ce_type") in routes.others:
         return None
     envelope, value = read_record(record.headers, record.value)
     if envelope.type not in routes.events or envelope.type in routes.commands:

@@ -73,7 +73,7 @@ class Snapshot:
             kept = routes.kept[a]
             if schema > kept.schema:
                 raise NewerState(kept.kind)
-            state = kept.adapter.validate_json(body) if body else None
+            state = kept.adapter.validator.validate_json(body) if body else None
             lanes = set(from_json(blocked)) if blocked != "[]" else set()
             self.subjects[a, b] = Subject(kept, b, version, sequence, state, lanes)
 
