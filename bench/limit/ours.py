@@ -26,20 +26,23 @@ def on_moved(event: Moved, count: Count | None, facts: Facts[Any]) -> Decision[C
     return Decision(moved, publish=[Noted(number=event.number, text=event.text)])
 
 
-ROUTES = Routes(Kept("count", Count, on(Moved, on_moved)))
-
-
 class Settings(KitSettings):
     """Nothing of its own."""
 
 
 def service_for(lane: Lane) -> Service:
-    """The service with its own database, in the group every contestant reads in."""
+    """The service on its own database, in the group that goes on where the last round ended."""
     settings = Settings(
         postgres_dsn=lane.dsn, kafka_bootstrap=lane.bootstrap, secret_key="only-for-this-bench",
-        stop_within=timedelta(seconds=5),
+        stop_within=timedelta(seconds=5), log_level="error",
     )  # fmt: skip
-    return Service("followup", settings, ROUTES)
+    return Service("followup", settings, Routes(Kept("count", Count, on(Moved, on_moved))))
+
+
+async def until(service: Service, relayed: int) -> None:
+    """Returns when so many events are acknowledged by the broker."""
+    while service.meters.relayed._value.get() < relayed:
+        await asyncio.sleep(0.005)
 
 
 async def move(lane: Lane, watch: Stopwatch) -> None:
@@ -49,8 +52,7 @@ async def move(lane: Lane, watch: Stopwatch) -> None:
     while not hasattr(service, "membership") or not service.meters.batch_size._sum.get():
         await asyncio.sleep(0.002)
     watch.start()
-    while service.meters.relayed._value.get() < lane.count:
-        await asyncio.sleep(0.005)
+    await until(service, lane.count)
     watch.stop()
     service.stopping.set()
     await running

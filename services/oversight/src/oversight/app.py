@@ -19,6 +19,6 @@ def build(settings: Settings) -> Service:
     def recording(service: Service) -> Recording:
         service.chores.append(Chore("reconciling", Reconciler(service).turn, _RECONCILE_EVERY))
         key = settings.secret_key.get_secret_value().encode()
-        return Recording(TOPICS, Recorder(service.pool, key, service.meters).take)
+        return Recording(TOPICS, Recorder(service.pool, key, service.meters).take, breath=0.1)
 
     return Service("oversight", settings, ROUTES, add_api=add_api, recording=recording)

@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from time import time
+from time import monotonic, time
 from typing import Any
 
 import asyncpg
@@ -29,8 +29,9 @@ from messaging.suspects import Suspects
 
 log = structlog.get_logger()
 _LEAVE_WITHIN = 10.0
-# Round trips cost more than records: a short breath after a small batch lets the next one grow.
-_BREATH, _FULL = 0.015, 100
+# Round trips cost more than records: a breath after a small batch, as long as the batch itself took, lets the next one grow
+# when the machine is busy. Batches of this size are large enough.
+BREATH, _LONGEST_BREATH, _FULL = 0.005, 0.1, 200
 _PROGRESS_EVERY, _BROKER_SILENT = 1.0, 15.0
 
 
@@ -46,10 +47,14 @@ async def _raw_decoder(message: Any) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """For a service that writes records down and decides nothing: its topics, and what takes a whole batch of them."""
+    """What reads whole batches of its topics; `breath` is the least pause in seconds after a small one.
+
+    A service that only writes records down gives its own, with a long breath, since nobody waits for it.
+    """
 
     topics: Sequence[str]
     take: Take
+    breath: float = BREATH
 
 
 class Membership(ConsumerRebalanceListener):  # type: ignore[misc]
@@ -57,8 +62,9 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]
 
     def __init__(
         self, broker: KafkaBroker, group: str, topics: Sequence[str], take: Take, park: Take, pool: "asyncpg.Pool[Any]",
-        meters: Meters, max_batch: int, idle_ms: int, stops: Stops | None = None,
+        meters: Meters, max_batch: int, idle_ms: int, stops: Stops | None = None, breath: float = BREATH,
     ) -> None:  # fmt: skip
+        self._breath = breath
         self._suspects = Suspects(pool, take, park)
         self._consumer, self._stops = Consumer(take, meters), stops or Stops(pool, meters)
         self._heard, self._partitions = Heard(pool), Partitions(topics)
@@ -83,9 +89,10 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]
         records = await self._stops.passing(records, self._subscriber.consumer)
         self._meters.batch_size.observe(len(records))
         self._consumer.handle = self._heard.after(self._suspects.way)
+        began = monotonic()
         await self._consumer.take(records)
         if len(records) < _FULL:
-            await asyncio.sleep(_BREATH)
+            await asyncio.sleep(min(max(self._breath, monotonic() - began), _LONGEST_BREATH))
 
     def missing(self) -> str | None:
         """What keeps this member from reading: no assignment yet, or a broker that has not answered lately."""

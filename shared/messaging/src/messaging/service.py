@@ -44,8 +44,9 @@ log = structlog.get_logger()
 _STALE = 30.0
 # Every statement of ours is a transaction of its own, so a connection goes back to the pool without a round trip.
 _NOTHING_TO_RESET = partial(asyncio.sleep, 0)
-# After a turn that sent something the relay draws a breath, so that the next one has more to send.
-_BREATH = 0.01
+# After a turn that sent something the relay draws a breath, so that the next one has more to send; after a large one it turns
+# again at once.
+_BREATH, _MANY = 0.005, 500
 # How long the relay waits for word of a commit in its own process, and how often it looks for those of others.
 _UNTOLD, _ALONE = 0.25, 0.02
 NO_CONTEXT = NoContext()
@@ -126,7 +127,7 @@ class Service:
         self.recording = recording
         self.membership = Membership(
             self._broker, f"rapport-{self.name}", recording.topics, recording.take, deciding.park, self.pool, self.meters,
-            settings.max_batch, int(settings.poll_idle.total_seconds() * 1000), stops,
+            settings.max_batch, int(settings.poll_idle.total_seconds() * 1000), stops, recording.breath,
         )  # fmt: skip
 
     def _producer(self) -> AIOKafkaProducer:
@@ -177,9 +178,10 @@ class Service:
 
     async def _relay_turn(self) -> None:
         self._committed.clear()
-        if await self.relay.turn():
+        sent = await self.relay.turn()
+        if sent:
             await asyncio.sleep(_BREATH)
-        else:
+        if sent < _MANY:
             with suppress(TimeoutError):
                 told = "consume" in self._roles and "serve" in self._roles
                 await asyncio.wait_for(self._committed.wait(), _UNTOLD if told else _ALONE)
