@@ -1,10 +1,10 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down test lint format types arch bench docs lock
+.PHONY: help setup demo up down test lint format types arch bench bench-kit docs lock
 
 bin := .venv/bin
 
 help:            ## this list
-	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  \1	\2/p' $(MAKEFILE_LIST) | expand -t 10
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  \1	\2/p' $(MAKEFILE_LIST) | expand -t 10
 
 setup:           ## install everything into .venv, once
 	@sh deploy/local/setup.sh
@@ -37,6 +37,9 @@ arch: setup      ## import-linter: who may know whom
 
 bench: setup     ## speed; writes bench/results/latest.json
 	@$(bin)/python -m bench.journeys $(ARGS)
+
+bench-kit: setup ## the limit of the kit; writes bench/results/kit.json
+	@$(bin)/python -m bench.kit $(ARGS)
 
 docs: setup      ## generate docs/events.md and the JSON Schemas from the contracts
 	@$(bin)/python -P -m contracts docs
