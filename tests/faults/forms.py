@@ -21,7 +21,7 @@ class Form:
     freezes: int = 9
     freeze_for: tuple[float, float] = (5.0, 12.0)
     outages: tuple[float, ...] = (43.0,)
-    restarts: tuple[float, ...] = (6.0, 3.0)
+    restarts: tuple[float, ...] = (10.0, 3.0)
     terminations: int = 4
     joins: int = 2
     poisons: int = 2
@@ -33,12 +33,12 @@ class Form:
 
 CI = Form("ci", 140.0)
 SMOKE = Form(
-    "smoke", 25.0, bursts=2, burst=30, kills=4, freezes=2, freeze_for=(5.0, 6.0), outages=(4.0,), restarts=(2.0,),
+    "smoke", 25.0, bursts=2, burst=30, kills=5, freezes=2, freeze_for=(5.0, 6.0), outages=(4.0,), restarts=(9.0,),
     terminations=1, joins=0, poisons=1, settle_within=60.0, episodes_shown=40,
 )  # fmt: skip
 LONG = Form(
     "long", 3600.0, rate=3.0, bursts=120, burst=40, kills=200, freezes=80, freeze_for=(5.0, 60.0),
-    outages=tuple([5.0, 8.0, 12.0, 20.0, 45.0] * 10), restarts=tuple([2.0, 3.0, 4.0, 6.0, 10.0] * 10), terminations=60,
+    outages=tuple([5.0, 8.0, 12.0, 20.0, 45.0] * 10), restarts=tuple([2.0, 3.0, 4.0, 6.0, 12.0] * 10), terminations=60,
     joins=30, poisons=20, settle_within=180.0, roles=ROLES, episodes_shown=1000,
 )  # fmt: skip
 

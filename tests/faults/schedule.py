@@ -8,12 +8,12 @@ from typing import Literal
 
 from tests.faults.forms import Form
 
-from cli.stack.names import SERVICES, processes
+from cli.stack.names import SERVICES, ProcessName, processes
 
 Kind = Literal["kill", "freeze", "broker", "postgres", "terminate", "join", "burst", "poison"]
 REPLICAS = 2
-# Into an outage of PostgreSQL some are killed that hold what they could not write.
-_KILLED_WITHOUT_DATABASE = 2
+# So long an outage of PostgreSQL fills the hands of who reads.
+_LONG_ENOUGH = 8.0
 _APART = 2.0
 
 
@@ -58,15 +58,20 @@ def _processes(form: Form, rng: random.Random, faults: list[Fault]) -> None:
     """Every process has its turn; who is in the longest outage of the broker is left alive, to see what it does afterwards."""
     names = processes(REPLICAS, form.roles)
     deadly, frozen = cycle(rng.sample(names, len(names))), cycle(rng.sample(names, len(names)))
-    left = form.kills
-    for outage in [fault for fault in faults if fault.kind == "postgres"]:
-        for _ in range(min(_KILLED_WITHOUT_DATABASE, left)):
-            left -= 1
-            faults.append(Fault(outage.at + outage.lasts * rng.uniform(0.4, 0.7), "kill", next(deadly), 0.5))
-    for _ in range(left):
+    faults += [died for fault in faults if fault.kind == "postgres" for died in _without_database(fault, names)]
+    for _ in range(form.kills - sum(fault.kind == "kill" for fault in faults)):
         _place(form, rng, faults, "kill", next(deadly), rng.choice((0.2, 1.0, 4.0)))
     for _ in range(form.freezes):
         _place(form, rng, faults, "freeze", next(frozen), rng.uniform(*form.freeze_for))
+
+
+def _without_database(outage: Fault, names: Sequence[str]) -> Iterator[Fault]:
+    """Many referrals come while the database is away, and who holds them dies before it is back."""
+    if outage.lasts < _LONG_ENOUGH:
+        return
+    yield Fault(outage.at + 0.5, "burst")
+    for number, name in enumerate(name for name in names if name.startswith("intake") and ProcessName.of(name).consumes):
+        yield Fault(outage.at + outage.lasts * 0.75 + number * 0.5, "kill", name, 0.5)
 
 
 def _place(form: Form, rng: random.Random, faults: list[Fault], kind: Kind, target: str, lasts: float) -> None:

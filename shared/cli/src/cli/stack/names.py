@@ -31,6 +31,11 @@ class ProcessName:
         """Whether it can be asked over HTTP."""
         return self.role in ("run", "serve")
 
+    @property
+    def consumes(self) -> bool:
+        """Whether it reads from Kafka."""
+        return self.role in ("run", "consume")
+
 
 def processes(replicas: int = 1, roles: tuple[str, ...] = ("run",)) -> list[str]:
     """The names of all processes: so many replicas of each service, each role by itself."""
