@@ -29,6 +29,8 @@ from messaging.processor import Processor
 from messaging.relay import Relay
 
 machinery.add_to(ROUTES)
+# Whoever takes over sends some of it again.
+_SENT_BEFORE_IT_DIED = "UPDATE messaging.relay SET sent = greatest(0, sent - 3), owner = NULL, expires_at = '-infinity'"
 Reading = dict[int, list[ConsumerRecord]]
 
 
@@ -143,13 +145,15 @@ def test_every_position_holds_for_who_reads_only_kafka_whoever_counts_and_whatev
 
         async def send() -> None:
             for turn in range(40):
-                await made[0].relay.turn(per_shard=5)
-                if turn % 9 == 0:
-                    await made[0].pool.execute("UPDATE messaging.relay SET sent = greatest(0, sent - 3)")
+                relay = made[turn // 10 % 2].relay
+                await relay.turn(per_shard=5)
+                if turn % 10 == 9:
+                    await relay.discard_producer()
+                    await made[0].pool.execute(_SENT_BEFORE_IT_DIED)
 
         await asyncio.gather(*map(say, made), count(), send())
         for _ in range(6):
-            await made[0].relayed()
+            await asyncio.gather(*(speaker.relayed() for speaker in made))
             await made[1].positions.turn()
 
     speaking(infra, database, topics, scenario, count=2)

@@ -71,7 +71,8 @@ PENDING = """
       LEFT JOIN record last
              ON last.source = c.source AND last.id = c.last_id AND last.topic = owner.topic AND last.part = c.part
      CROSS JOIN LATERAL (
-           SELECT count(*) AS found, sum(messaging.summand(r.id)) AS found_digest FROM record r
+           SELECT count(*) AS found, sum(substr(sha256(convert_to(r.id, 'UTF8')), 1, 8)::bigint) AS found_digest
+             FROM record r
             WHERE r.topic = owner.topic AND r.part = c.part AND r.source = c.source AND r.attributes IS NOT NULL
               AND r.position > coalesce(CASE WHEN c.problem IS NULL THEN b.position ELSE c.base_position END, -1)
               AND r.position <= last.position) counted"""

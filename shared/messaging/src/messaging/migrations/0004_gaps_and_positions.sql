@@ -34,11 +34,6 @@ CREATE FUNCTION messaging.outbox_sequence(headers text) RETURNS bigint LANGUAGE 
                 ELSE (SELECT h ->> 1 FROM json_array_elements(headers::json) h WHERE h ->> 0 = 'ce_sequence' LIMIT 1)::bigint END
 $$;
 
--- One summand of a digest: the first 8 bytes of the SHA-256 of an id, as a signed number, which is the same modulo 2^64.
-CREATE FUNCTION messaging.summand(id text) RETURNS bigint LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
-    SELECT ('x' || left(encode(sha256(convert_to(id, 'UTF8')), 'hex'), 16))::bit(64)::bigint
-$$;
-
 -- Up to which instant something was forgotten: a replay of what is older would do it again.
 CREATE TABLE messaging.pruned (
     what   text PRIMARY KEY,
