@@ -13,7 +13,7 @@ from tests.faults.schedule import Fault
 from cli.stack import Stack, StackError
 from cli.stack.names import SERVICES, ProcessName
 
-_LOOK_EVERY, _AGAIN_AFTER = 0.5, 3.0
+_LOOK_EVERY, _FIRST_PAUSE, _LONGEST_PAUSE, _LIVED = 0.5, 2.0, 10.0, 20.0
 TERMINATE = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = ANY ($1)"
 
 
@@ -24,7 +24,7 @@ class Cluster:
         self._stack, self._say = stack, say
         self._wanted = set(stack.settings.processes)
         self._held: set[str] = set()
-        self._begun: dict[str, float] = {}
+        self._begun: dict[str, tuple[float, float]] = {}
         self._threads = ThreadPoolExecutor(12)
         self.done: Counter[str] = Counter()
         self._bootstrap, self._dsn = stack.kafka_bootstrap, stack.superuser_dsn
@@ -37,14 +37,19 @@ class Cluster:
         return [self._stack.http_url(name) for name in names]
 
     async def supervise(self) -> None:
-        """For ever: what should run and does not is begun again, at most every few seconds."""
-        clock = asyncio.get_running_loop().time
+        """For ever: what should run and does not is begun again, more slowly each time that it dies at once."""
         while True:
             for name in sorted(self._wanted - self._held):
-                if await self._call(self._stack.pid, name) is None and clock() - self._begun.get(name, 0) > _AGAIN_AFTER:
-                    self._begun[name] = clock()
-                    await self._call(self._stack.spawn, name)
+                if await self._call(self._stack.pid, name) is None:
+                    await self._bring_back(name)
             await asyncio.sleep(_LOOK_EVERY)
+
+    async def _bring_back(self, name: str) -> None:
+        now = asyncio.get_running_loop().time()
+        begun, pause = self._begun.get(name, (-1000.0, _FIRST_PAUSE))
+        if now - begun > pause:
+            self._begun[name] = now, _FIRST_PAUSE if now - begun > _LIVED else min(pause * 2, _LONGEST_PAUSE)
+            await self._call(self._stack.spawn, name)
 
     async def do(self, fault: Fault) -> None:
         """One fault from its beginning to its end."""
@@ -60,6 +65,7 @@ class Cluster:
         for name in self._wanted:
             await self._call(self._stack.thaw, name)
         self._held.clear()
+        self._begun.clear()
 
     def close(self) -> None:
         """No more threads."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -190,11 +191,20 @@ class Run:
         return history
 
     async def _ask_oversight(self, history: History) -> dict[str, frozenset[Claim]]:
-        """What the ledger shows of some episodes."""
+        """What the ledger shows of some episodes, once it has had time to read what was said last."""
         episodes = sorted({one.subject for one in history.all(intake.EpisodeOpened)})
         asked = random.Random(self._seed).sample(episodes, min(len(episodes), self._form.episodes_shown))
+        said: dict[str, set[Claim]] = defaultdict(set)
+        for one in history.ours():
+            said[one.subject].add(one.claim)
+        deadline = asyncio.get_running_loop().time() + self._form.stuck_after
         async with httpx.AsyncClient(base_url=self._cluster.urls("oversight")[0], timeout=20) as http:
-            return {episode: await _shown(http, episode) for episode in asked}
+            shown = {episode: await _shown(http, episode) for episode in asked}
+            for episode in asked:
+                while said[episode] - shown[episode] and asyncio.get_running_loop().time() < deadline:
+                    await asyncio.sleep(1.0)
+                    shown[episode] = await _shown(http, episode)
+        return shown
 
     def _counts(self, history: History) -> dict[str, int]:
         return {
@@ -214,6 +224,10 @@ class Run:
 
 
 async def _shown(http: httpx.AsyncClient, episode: str) -> frozenset[Claim]:
-    answer = await http.get(f"/v1/episodes/{episode}/events", headers={"X-Actor": "fault-harness"})
+    """Nothing while oversight does not answer."""
+    try:
+        answer = await http.get(f"/v1/episodes/{episode}/events", headers={"X-Actor": "fault-harness"})
+    except httpx.HTTPError:
+        return frozenset()
     events: list[Any] = answer.json() if answer.is_success else []
     return frozenset((event["source"], event["id"]) for event in events)
