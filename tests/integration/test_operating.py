@@ -2,19 +2,24 @@
 
 import asyncio
 import random
-from contextlib import suppress
-from typing import Any
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, replace
+from typing import Any, cast
 
 import pytest
 from tests.support import kit
 from tests.support.kit import Replica, blocked, during, inbox, journal, parked, said, sql
-from tests.support.operators import Mending, act, acted, looked, refused, sequences, stuck
+from tests.support.operators import Mending, act, acted, looked, operator, refused, sequences, stuck
 from tests.support.stack import FreshDatabase, Infra
 
-from messaging import listing
+from messaging import aside, listing
 from messaging.aside import NotPossible
+from messaging.operating import Action, Wish
 from messaging.routes import Kept, Routes, on
 from messaging.trouble import Contended
+
+ACTIONS: tuple[Action, ...] = ("retry", "retry", "discard")
 
 
 @pytest.fixture
@@ -279,9 +284,9 @@ def test_operators_consumers_and_workers_that_race_keep_order_and_do_each_thing_
     async def operate(replica: Replica, reading: asyncio.Event) -> None:
         while not reading.is_set() or await replica.pool.fetchval("SELECT count(*) FROM messaging.parked"):
             for row in await replica.pool.fetch("SELECT n FROM messaging.parked WHERE outcome = 'parked' LIMIT 5"):
-                action = chance.choice(("retry", "retry", "discard"))
+                action: Action = chance.choice(ACTIONS)
                 with suppress(NotPossible, Contended):
-                    await act(replica, action, row["n"])  # type: ignore[arg-type]
+                    await act(replica, action, row["n"])
                     done.append(action)
             mending.failing = chance.random() < 0.5 and not reading.is_set()
             await replica.workers.look_again()
@@ -314,7 +319,7 @@ def test_two_operators_who_discard_the_same_unreadable_record_do_it_once(databas
         await made[0].take(*(kit.broken() for _ in range(10)))
         rows = [row["n"] for row in await made[0].pool.fetch("SELECT n FROM messaging.parked")]
         ends = await asyncio.gather(*(act(r, "discard", n) for r in made for n in rows), return_exceptions=True)
-        return [end.reason if isinstance(end, NotPossible) else "done" for end in ends]  # type: ignore[misc]
+        return [end.reason if isinstance(end, NotPossible) else "done" for end in ends]
 
     ends = during(database, race, count=3)
     assert sorted(ends) == ["done"] * 10 + ["not-found"] * 20
@@ -330,7 +335,8 @@ def test_one_who_discards_and_one_who_retries_a_record_that_can_be_read_by_now_d
 
     async def race(*made: Replica) -> None:
         rows = [row["n"] for row in await made[0].pool.fetch("SELECT n FROM messaging.parked ORDER BY n")]
-        wishes = [act(r, action, n) for n in rows for r, action in zip(made, ("retry", "discard"), strict=True)]
+        actions: list[tuple[Replica, Action]] = [(made[0], "retry"), (made[1], "discard")]
+        wishes = [act(one, action, n) for n in rows for one, action in actions]
         await asyncio.gather(*wishes, made[0].workers.look_again(), made[1].workers.look_again(), return_exceptions=True)
         await looked(made[0])
 
@@ -367,3 +373,63 @@ FILTERS: list[dict[str, str]] = [
     {"outcome": "parked"}, {"reason": "schema-string-type"}, {"type": "test-said"}, {"type": kit.Said.type},
     {"subject": "s-1"}, {"id": "nobody"},
 ]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class OnePool:
+    """A pool of one connection, whose transaction somebody else ends."""
+
+    connection: Any
+
+    @asynccontextmanager
+    async def acquire(self) -> AsyncIterator[Any]:
+        yield self.connection
+
+
+@pytest.mark.parametrize("kind", ["alone", "in-its-lane"])
+def test_who_retries_while_the_transaction_of_one_who_discards_is_open_waits_and_finds_nothing(
+    database: FreshDatabase, kind: str
+) -> None:
+    async def scenario(replica: Replica) -> Any:
+        killed = said("w1", do="open")
+        await (replica.deciding.park([killed]) if kind == "alone" else replica.take(said("w1", do="raise")))
+        async with replica.pool.acquire() as connection, connection.transaction():
+            wish = Wish("discard", "1", "otto", "k-otto", "garbage")
+            await replace(operator(replica), pool=cast(Any, OnePool(connection))).act(wish)
+            retrying = asyncio.create_task(refused(act(replica, "retry", 1)))
+            await asyncio.sleep(0.7)
+            assert not retrying.done()
+        reason, _ = await asyncio.wait_for(retrying, 10)
+        await looked(replica)
+        return reason
+
+    assert during(database, scenario) == "not-found"
+    assert (journal(database), parked(database)) == ([], [])
+    assert [(action, reason) for _, action, reason in acted(database)] == [("discard", "garbage")]
+
+
+def test_a_timer_that_fired_while_somebody_let_it_fire_again_does_not_come_back(
+    database: FreshDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the look at the timer and the read of the version, another operator was faster, and it has fired."""
+    find, looks = aside.find, list[str]()
+
+    async def scenario(replica: Replica, other: Replica) -> Any:
+        await replica.take(said("w0", do="open"), said("w1", do="timer", arg="bell=-60"))
+        await replica.pool.execute("UPDATE messaging.timer SET not_before = 'infinity'")
+        timer = f"timer-{await replica.pool.fetchval('SELECT id FROM messaging.timer')}"
+
+        async def faster(connection: Any, action: str, name: str, routes: Routes) -> Any:
+            found = await find(connection, action, name, routes)
+            looks.append(name)
+            if len(looks) == 1:
+                await act(other, "retry", timer)
+                await other.workers.fire_due()
+            return found
+
+        monkeypatch.setattr(aside, "find", faster)
+        return await refused(act(replica, "retry", timer))
+
+    assert during(database, scenario, count=2)[0] == "not-found"
+    assert sql(database, "SELECT FROM messaging.timer") == []
+    assert journal(database) == ["w0", "w1", "bell?"]
