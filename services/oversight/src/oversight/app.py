@@ -1,6 +1,9 @@
 """Oversight's composition root."""
 
 from datetime import timedelta
+from typing import Any
+
+import asyncpg
 
 from messaging.chores import Chore
 from messaging.membership import Recording
@@ -11,6 +14,13 @@ from oversight.reconciling import Reconciler
 from oversight.settings import Settings
 
 _RECONCILE_EVERY = timedelta(seconds=2)
+
+
+def beside(owner_dsn: str) -> "asyncpg.Pool[Any]":
+    """Connections of the owner to whom tables of schema `rebuilt` come first."""
+    return asyncpg.create_pool(
+        owner_dsn, min_size=1, max_size=2, command_timeout=600, server_settings={"search_path": "rebuilt, public"}
+    )  # fmt: skip
 
 
 def build(settings: Settings) -> Service:

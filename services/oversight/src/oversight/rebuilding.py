@@ -19,7 +19,7 @@ from messaging.metrics import Meters
 from messaging.replay import read_between, reading
 from messaging.service import Service
 from oversight import store
-from oversight.app import build
+from oversight.app import beside, build
 from oversight.consumer import TOPICS, Recorder
 from oversight.settings import Settings
 
@@ -38,9 +38,7 @@ def main(settings: Settings, actor: str, say: Say) -> int:
 
 
 async def _rebuild(settings: Settings, owner_dsn: str, actor: str, say: Say) -> int:
-    async with asyncpg.create_pool(
-        owner_dsn, min_size=1, max_size=2, command_timeout=600, server_settings={"search_path": "rebuilt, public"}
-    ) as pool:
+    async with beside(owner_dsn) as pool:
         await store.begin_anew(pool)
         begins, read = await _read_everything(pool, settings, say)
         differing = 0
