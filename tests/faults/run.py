@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -191,19 +190,21 @@ class Run:
         return history
 
     async def _ask_oversight(self, history: History) -> dict[str, frozenset[Claim]]:
-        """What the ledger shows of some episodes, once it has had time to read what was said last."""
+        """What the ledger shows of some episodes, asked again while it still catches up with what was said."""
         episodes = sorted({one.subject for one in history.all(intake.EpisodeOpened)})
         asked = random.Random(self._seed).sample(episodes, min(len(episodes), self._form.episodes_shown))
-        said: dict[str, set[Claim]] = defaultdict(set)
+        said: dict[str, set[Claim]] = {episode: set() for episode in asked}
         for one in history.ours():
-            said[one.subject].add(one.claim)
-        deadline = asyncio.get_running_loop().time() + self._form.stuck_after
+            said.get(one.subject, set()).add(one.claim)
+        shown: dict[str, frozenset[Claim]] = {}
+        clock = asyncio.get_running_loop().time
+        moved = clock()
         async with httpx.AsyncClient(base_url=self._cluster.urls("oversight")[0], timeout=20) as http:
-            shown = {episode: await _shown(http, episode) for episode in asked}
-            for episode in asked:
-                while said[episode] - shown[episode] and asyncio.get_running_loop().time() < deadline:
-                    await asyncio.sleep(1.0)
-                    shown[episode] = await _shown(http, episode)
+            while (left := [e for e in asked if said[e] - shown.get(e, set())]) and clock() < moved + self._form.stuck_after:
+                for episode in left:
+                    before, shown[episode] = shown.get(episode), await _shown(http, episode)
+                    moved = clock() if said[episode] & shown[episode] - (before or set()) else moved
+                await asyncio.sleep(1.0)
         return shown
 
     def _counts(self, history: History) -> dict[str, int]:
