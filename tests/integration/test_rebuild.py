@@ -13,7 +13,8 @@ from tests.support.stack import FreshDatabase, Infra
 
 from contracts.binary import attributes_of, to_headers
 from contracts.envelope import Envelope
-from contracts.topics import INTAKE
+from contracts.oversight import LedgerRead
+from contracts.topics import OVERSIGHT
 from messaging.migrate import migrate
 from oversight import rebuilding
 from oversight.settings import Settings
@@ -40,15 +41,16 @@ def settings(infra: Infra, database: FreshDatabase) -> Settings:
 def ids(database: FreshDatabase, settings: Settings) -> list[str]:
     """Events that are in Kafka and on record."""
     said = [str(uuid.uuid4()) for _ in range(5)]
+    read = LedgerRead(reader="a-test", purpose="test", entries=1)
 
     async def run() -> None:
         async with AIOKafkaProducer(bootstrap_servers=settings.kafka_bootstrap, acks="all") as producer:
             for event_id in said:
                 envelope = Envelope(
-                    id=event_id, source="/rapport/intake", type="care.rapport.intake.episode-opened.v1", subject="e-1",
-                    time=datetime.now(UTC), sequence=1,
+                    id=event_id, source="/rapport/oversight", type=read.type, subject="e-1", time=datetime.now(UTC), sequence=1
                 )  # fmt: skip
-                await producer.send_and_wait(INTAKE, b"{}", partition=3, headers=to_headers(attributes_of(envelope)))
+                headers, value = to_headers(attributes_of(envelope)), read.model_dump_json().encode()
+                await producer.send_and_wait(OVERSIGHT, value, partition=3, headers=headers)
         async with asyncpg.create_pool(database.runtime_dsn, min_size=1, max_size=2) as pool:
             await rebuilding._read_everything(pool, settings, lambda _: None)
 
@@ -73,7 +75,7 @@ def test_a_record_that_is_what_kafka_says_is_left_alone_and_the_new_one_goes(
     before = sql(database, "SELECT count(*) AS events, max(n) AS newest FROM record")
     code, said = rebuilt(settings)
     assert code == 0
-    assert said[INTAKE].endswith("the same")
+    assert said[OVERSIGHT].endswith("the same")
     assert schemas(database) == []
     assert sql(database, "SELECT count(*) AS events, max(n) AS newest FROM record") == before
     acted = sql(database, "SELECT value FROM messaging.outbox ORDER BY n DESC LIMIT 1")[0]["value"]
@@ -91,7 +93,7 @@ def test_what_is_missing_changed_or_invented_on_record_is_counted_and_the_new_re
     sql(database, invented, ids[3])
     code, said = rebuilt(settings)
     assert code == 1
-    assert said[INTAKE].endswith("the same · 1 only in Kafka · 1 only on record · 2 with other content")
+    assert said[OVERSIGHT].endswith("the same · 1 only in Kafka · 1 only on record · 2 with other content")
     assert schemas(database) == ["rebuilt"]
     assert sql(database, "SELECT count(*) AS there FROM record WHERE id = $1", ids[0])[0]["there"] == 0, "it is only looked at"
 
