@@ -16,6 +16,7 @@ from tests.support.kit import OWN_TOPIC, SOURCE, Record, Replica, during, member
 from tests.support.stack import FreshDatabase, Infra
 
 from messaging import machinery
+from messaging.consumer import Consumer
 from messaging.gaps import Announcer, Heard, open_gaps
 
 INTAKE, TOPIC = "/rapport/intake", "intake.events.v1"
@@ -311,7 +312,7 @@ def test_offsets_are_not_committed_before_their_numbers_are_written_down(
 def test_a_record_that_killed_its_readers_and_was_parked_unread_is_no_gap(database: FreshDatabase) -> None:
     async def scenario(replica: Replica) -> None:
         heard = Heard(replica.pool)
-        await heard.after(replica.deciding.park)([number(1), number(2)])
+        await Consumer(replica.deciding.park, replica.meters, heard.noted).take([number(1), number(2)])
         await heard.flush(Beginning())
         assert await last(replica.pool) == 2
         assert await missing(replica.pool) == []
@@ -325,8 +326,11 @@ def test_a_batch_that_was_given_up_was_not_heard(database: FreshDatabase) -> Non
 
     async def scenario(replica: Replica) -> None:
         heard = Heard(replica.pool)
-        with pytest.raises(ConnectionError):
-            await heard.after(fails)([number(1)])
+        consumer = Consumer(fails, replica.meters, heard.noted)
+        taking = asyncio.create_task(consumer.take([number(1)]))
+        await asyncio.sleep(0.1)
+        consumer.given_up.set()
+        await taking
         await heard.flush(Beginning())
         assert await last(replica.pool) == 0
 

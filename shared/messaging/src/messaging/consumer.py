@@ -6,8 +6,9 @@ bisected when its content fails.
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from time import monotonic
+from typing import Any
 
 import structlog
 from aiokafka import ConsumerRecord, TopicPartition
@@ -21,32 +22,41 @@ from messaging.received import read
 from messaging.routes import Routes
 
 log = structlog.get_logger()
-Take = Callable[[Sequence[ConsumerRecord]], Awaitable[None]]
+Take = Callable[[Sequence[ConsumerRecord]], Coroutine[Any, Any, None]]
 
 
 class Consumer:
-    """Takes one batch at a time; `handled` are the offsets that may be committed, `newest` the timestamps of those records."""
+    """Takes one batch at a time; `handled` are the offsets that may be committed, `newest` the timestamps of those records.
 
-    def __init__(self, handle: Take, meters: Meters) -> None:
-        self.handle, self._meters = handle, meters
+    `given_up` belongs to one assignment of partitions: once it is set, nothing that was taken under it is begun.
+    """
+
+    def __init__(self, handle: Take, meters: Meters, noted: Callable[[Sequence[ConsumerRecord]], None] = lambda _: None) -> None:
+        self.handle, self._meters, self._noted = handle, meters, noted
         self.in_hand = asyncio.Lock()
-        self.given_up, self.leaving = asyncio.Event(), False
+        self.given_up = asyncio.Event()
         self.handled: dict[TopicPartition, int] = {}
         self.newest: dict[TopicPartition, int] = {}
 
-    async def take(self, records: Sequence[ConsumerRecord]) -> None:
-        """Every way out: written, or given up because the partitions were taken from us or we leave."""
+    async def take(self, records: Sequence[ConsumerRecord], given_up: asyncio.Event | None = None) -> None:
+        """Every way out: written, or given up because the partitions were taken from us or we leave.
+
+        It is read at once, while the batch before it is written.
+        """
+        given_up, handle = given_up or self.given_up, self.handle
+        first = [handle(records)]
         async with self.in_hand:
             started = monotonic()
-            if not self.leaving:
-                self.given_up.clear()
-            if await patience.holding(lambda: self.handle(records), self.given_up, self._noticed):
+            if await patience.holding(lambda: first.pop() if first else handle(records), given_up, self._trouble):
+                self._noted(records)
                 for (topic, partition), last in {(r.topic, r.partition): r for r in records}.items():
                     place = TopicPartition(topic, partition)
                     self.handled[place], self.newest[place] = last.offset + 1, last.timestamp
+            for unused in first:
+                unused.close()
             self._meters.batch.observe(monotonic() - started)
 
-    def _noticed(self, error: BaseException) -> None:
+    def _trouble(self, error: BaseException) -> None:
         self._meters.troubles.labels(type(error).__name__).inc()
         log.warning("batch_held", kind=type(error).__name__, sqlstate=getattr(error, "sqlstate", None))
 
@@ -59,15 +69,14 @@ class Deciding:
         self._culprits = Culprits(self._settle)
         self.park = self._culprits.park_unread
 
-    async def take(self, records: Sequence[ConsumerRecord]) -> None:
-        """The batch whole; content that fails is bisected until the culprit is alone, and that is parked."""
+    def take(self, records: Sequence[ConsumerRecord]) -> Coroutine[Any, Any, None]:
+        """Reads the batch at once; awaited, it settles it whole, and content that fails is bisected until it is parked."""
         received = [message for record in records if (message := read(record, self._routes))]
         self._meters.passed_over.inc(len(records) - len(received))
-        if received:
-            await patience.bisecting(received, self._settle, self._culprits.park)
+        return patience.bisecting(received, self._settle, self._culprits.park)
 
     async def _settle(self, batch: Sequence[Received]) -> None:
-        answers = await self._processor.handle(batch)
+        answers = await self._processor.handle(batch) if batch else []
         for outcome, count in Counter("duplicate" if a.duplicate else a.outcome for a in answers).items():
             self._meters.handled.labels(outcome).inc(count)
         self._meters.conflicts.inc(sum(a.reason == "same-id-other-content" for a in answers))

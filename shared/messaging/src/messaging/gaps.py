@@ -5,7 +5,7 @@ a number, and a compacted topic has gaps by nature.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -21,7 +21,6 @@ from messaging.processor import Processor
 from messaging.routes import Routes
 
 log = structlog.get_logger()
-Take = Callable[[Sequence[ConsumerRecord]], Awaitable[None]]
 Headers = Sequence[tuple[str, bytes | None]]
 Heap = dict[tuple[str, int, bytes], list[int]]
 _LARGEST, _LONGEST = 2**62, 500
@@ -90,15 +89,6 @@ class Heard:
         self._from: dict[TopicPartition, int] = {}
         self._whole: dict[TopicPartition, bool] = {}
         self._writing = asyncio.Lock()
-
-    def after(self, take: Take) -> Take:
-        """Takes a batch, and when that is done notes it."""
-
-        async def handle(records: Sequence[ConsumerRecord]) -> None:
-            await take(records)
-            self.noted(records)
-
-        return handle
 
     def noted(self, records: Sequence[ConsumerRecord]) -> None:
         """These were handled; a microsecond or two per record, no wait."""

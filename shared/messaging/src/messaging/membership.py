@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from time import monotonic, time
-from typing import Any
+from typing import Any, cast
 
 import asyncpg
 import structlog
@@ -66,12 +66,12 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]
     ) -> None:  # fmt: skip
         self._breath = breath
         self._suspects = Suspects(pool, take, park)
-        self._consumer, self._stops = Consumer(take, meters), stops or Stops(pool, meters)
         self._heard, self._partitions = Heard(pool), Partitions(topics)
+        self._consumer, self._stops = Consumer(take, meters, self._heard.noted), stops or Stops(pool, meters)
         self._pool, self._meters = pool, meters
         self.assigned: set[TopicPartition] = set()
         self.joined = False
-        self._progress_at = 0.0
+        self._progress_at, self._taking = 0.0, cast("asyncio.Task[None] | None", None)
         self._looked, self._left = asyncio.Event(), asyncio.Event()
         self._committed: dict[TopicPartition, int] = {}
         self._subscriber = broker.subscriber(
@@ -83,16 +83,21 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]
         self._subscriber(self._take)
 
     async def _take(self, records: Sequence[ConsumerRecord]) -> None:
+        # Under which assignment they came, before anything is waited for: under the next one they would be out of turn.
+        given_up = self._consumer.given_up
         await self._looked.wait()
         if self._partitions.wrong:
             await self._left.wait()
         records = await self._stops.passing(records, self._subscriber.consumer)
         self._meters.batch_size.observe(len(records))
-        self._consumer.handle = self._heard.after(self._suspects.way)
+        self._consumer.handle = self._suspects.way
         began = monotonic()
-        await self._consumer.take(records)
+        before, self._taking = self._taking, asyncio.create_task(self._consumer.take(records, given_up))
         if len(records) < _FULL:
+            await self._taking
             await asyncio.sleep(min(max(self._breath, monotonic() - began), _LONGEST_BREATH))
+        elif before:
+            await before
 
     def missing(self) -> str | None:
         """What keeps this member from reading: no assignment yet, or a broker that has not answered lately."""
@@ -133,7 +138,6 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]
 
     async def leave(self) -> None:
         """Nothing new is begun and a batch that is held is given up; one in hand is finished, and its offsets are committed."""
-        self._consumer.leaving = True
         self._left.set()
         self._consumer.given_up.set()
         with suppress(TimeoutError):
@@ -145,6 +149,8 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]
         self._consumer.given_up.set()
         async with self._consumer.in_hand:
             await self._commit()
+        if not self._left.is_set():
+            self._consumer.given_up = asyncio.Event()
         self.assigned, self._committed, self._consumer.handled = set(), {}, {}
         self._looked.clear()
 

@@ -110,12 +110,11 @@ class Fill:
     def __init__(self, service: Service, wish: Wish, say: Say) -> None:
         self._service, self._wish, self._say = service, wish, say
         self._heard = Heard(service.pool)
-        self._consumer = Consumer(self._heard.after(self._take), service.meters)
+        self._consumer = Consumer(self._take, service.meters, self._heard.noted)
         self.tally = Tally()
 
     def stop(self) -> None:
         """Finishes what is in hand and says what was done so far."""
-        self._consumer.leaving = True
         self._consumer.given_up.set()
 
     async def run(self) -> Tally:
@@ -128,7 +127,7 @@ class Fill:
             async for batch in read_between(consumer, starts, ends, self._service.settings.max_batch):
                 await self._again(batch, horizon)
                 await self._heard.flush(consumer)
-                if self._consumer.leaving:
+                if self._consumer.given_up.is_set():
                     break
                 if monotonic() - told > _TELL_EVERY:
                     self._say(f"  {self.tally.read:,} of {total:,}: {self.tally}")
