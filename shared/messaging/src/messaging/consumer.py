@@ -31,7 +31,9 @@ class Consumer:
     `given_up` belongs to one assignment of partitions: once it is set, nothing that was taken under it is begun.
     """
 
-    def __init__(self, handle: Take, meters: Meters, noted: Callable[[Sequence[ConsumerRecord]], None] = lambda _: None) -> None:
+    def __init__(
+        self, handle: Take, meters: Meters, noted: Callable[[Sequence[ConsumerRecord]], None] = lambda _: None
+    ) -> None:
         self.handle, self._meters, self._noted = handle, meters, noted
         self.in_hand = asyncio.Lock()
         self.given_up = asyncio.Event()

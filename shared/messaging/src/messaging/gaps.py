@@ -5,7 +5,7 @@ a number, and a compacted topic has gaps by nature.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 

@@ -89,6 +89,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]
         if self._partitions.wrong:
             await self._left.wait()
         records = await self._stops.passing(records, self._subscriber.consumer)
+        await self._suspects.meet(records)
         self._meters.batch_size.observe(len(records))
         self._consumer.handle = self._suspects.way
         began = monotonic()
@@ -149,22 +150,19 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]
         self._consumer.given_up.set()
         async with self._consumer.in_hand:
             await self._commit()
+            await self._suspects.part()
         if not self._left.is_set():
             self._consumer.given_up = asyncio.Event()
         self.assigned, self._committed, self._consumer.handled = set(), {}, {}
         self._looked.clear()
 
     async def on_partitions_assigned(self, assigned: Sequence[TopicPartition]) -> None:
-        """Starts reading what is ours now, with care where earlier processes died.
-
-        Records may arrive before this is through: they wait until it is known how to take them.
-        """
+        """Starts reading what is ours now; records that arrive before this is through wait."""
         self.assigned, self.joined = set(assigned), True
         self._partitions.look(self._subscriber.consumer)
         try:
             starts = dict(zip(assigned, await asyncio.gather(*map(self._start, assigned)), strict=True))
             self._consumer.handled, self._committed = dict(starts), dict(starts)
-            await self._suspects.look(starts)
         finally:
             self._looked.set()
         log.info("partitions_assigned", count=len(self.assigned))

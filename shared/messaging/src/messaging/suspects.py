@@ -11,31 +11,41 @@ from aiokafka import ConsumerRecord, TopicPartition
 from messaging.consumer import Take
 
 log = structlog.get_logger()
-_WITHOUT_PROGRESS = 3
+_WITHOUT_PROGRESS, _KILLS = 3, 2
 
-# Counts assignments that found a partition where the last one left it.
+# Counts assignments that read a partition on from where the last one did. A mark that was left behind accuses its record.
 LOOK = """
     INSERT INTO messaging.progress AS p (topic, part, position, attempts)
     SELECT topic, part, position, 1 FROM unnest($1::text[], $2::int[], $3::bigint[]) AS found (topic, part, position)
      ORDER BY topic, part
-        ON CONFLICT (topic, part) DO UPDATE SET position = excluded.position,
+        ON CONFLICT (topic, part) DO UPDATE SET position = excluded.position, suspect = NULL,
            attempts = CASE WHEN p.position = excluded.position THEN p.attempts + 1 ELSE 1 END,
-           suspect = CASE WHEN p.position = excluded.position THEN p.suspect END
- RETURNING topic, part, attempts, suspect"""
+           accused = CASE WHEN p.position = excluded.position THEN coalesce(p.suspect, p.accused) END,
+           kills = CASE WHEN p.position <> excluded.position THEN 0 WHEN p.suspect IS NULL THEN p.kills
+                        WHEN p.suspect = p.accused THEN p.kills + 1 ELSE 1 END
+ RETURNING topic, part, attempts, CASE WHEN kills >= $4 THEN accused END AS guilty"""
 # Marks a record before it is read, unless it is parked unread already.
 MARK = """
     UPDATE messaging.progress SET suspect = $3::bigint
      WHERE topic = $1 AND part = $2
        AND NOT EXISTS (SELECT FROM messaging.inbox WHERE source = 'kafka:' || $1 AND id = $2::int || '-' || $3::bigint)
  RETURNING true"""
-CLEAR = "UPDATE messaging.progress SET suspect = NULL, attempts = 0 WHERE topic = $1 AND part = $2"
+CLEAR = """
+    UPDATE messaging.progress SET suspect = NULL, accused = NULL, kills = 0, attempts = 0 WHERE topic = $1 AND part = $2"""
+ALIVE = """
+    UPDATE messaging.progress p SET suspect = NULL
+      FROM unnest($1::text[], $2::int[]) AS gone (topic, part) WHERE p.topic = gone.topic AND p.part = gone.part"""
 
 
 class Suspects:
-    """Passes batches on; partitions without progress go record by record until one batch of theirs is through."""
+    """Passes batches on; partitions without progress go record by record until one batch of theirs is through.
+
+    A record is guilty when two processes in a row ended while it alone was in hand; who lives on takes its mark away.
+    """
 
     def __init__(self, pool: "asyncpg.Pool[Any]", take: Take, park: Take) -> None:
         self._pool, self._take, self._park = pool, take, park
+        self._met: set[TopicPartition] = set()
         self._careful: dict[TopicPartition, int | None] = {}
 
     @property
@@ -43,16 +53,29 @@ class Suspects:
         """How batches are to be taken now: with care, or straight."""
         return self.take if self._careful else self._take
 
+    async def meet(self, records: Sequence[ConsumerRecord]) -> None:
+        """Before the first records of a partition under an assignment: where did earlier processes get stuck?"""
+        new = {TopicPartition(*place) for place in {(r.topic, r.partition) for r in records} - self._met}
+        if new:
+            firsts = {TopicPartition(r.topic, r.partition): r.offset for r in reversed(records)}
+            await self.look({tp: firsts[tp] for tp in new})
+
     async def look(self, starts: Mapping[TopicPartition, int]) -> None:
-        """At an assignment: where did earlier processes get stuck?"""
+        """The same, for these places."""
         with suppress(asyncpg.PostgresError, OSError):
             places = [(tp.topic, tp.partition, offset) for tp, offset in sorted(starts.items())]
-            found = await self._pool.fetch(LOOK, *([place[i] for place in places] for i in range(3)))
-            self._careful = {
-                TopicPartition(row["topic"], row["part"]): row["suspect"]
-                for row in found
-                if row["attempts"] >= _WITHOUT_PROGRESS
-            }
+            found = await self._pool.fetch(LOOK, *([place[i] for place in places] for i in range(3)), _KILLS)
+            for row in found:
+                if row["attempts"] >= _WITHOUT_PROGRESS:
+                    self._careful[TopicPartition(row["topic"], row["part"])] = row["guilty"]
+            self._met |= starts.keys()
+
+    async def part(self) -> None:
+        """The partitions go to others while we are alive: no record of them has killed us."""
+        places, self._met, self._careful = sorted(self._careful), set(), {}
+        if places:
+            with suppress(asyncpg.PostgresError, OSError, TimeoutError):
+                await self._pool.execute(ALIVE, [tp.topic for tp in places], [tp.partition for tp in places], timeout=2)
 
     async def take(self, records: Sequence[ConsumerRecord]) -> None:
         """One by one, until a batch of every partition that asks for care is through."""
@@ -64,10 +87,10 @@ class Suspects:
 
     async def _alone(self, record: ConsumerRecord) -> None:
         place = TopicPartition(record.topic, record.partition)
-        if place in self._careful and self._careful[place] == record.offset:
-            log.error("record_killed_its_readers", topic=record.topic, partition=record.partition, offset=record.offset)
-            await self._park([record])
-            return
         if place in self._careful and not await self._pool.fetchval(MARK, record.topic, record.partition, record.offset):
             return
-        await self._take([record])
+        if self._careful.get(place) != record.offset:
+            await self._take([record])
+            return
+        log.error("record_killed_its_readers", topic=record.topic, partition=record.partition, offset=record.offset)
+        await self._park([record])
