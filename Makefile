@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down test lint format types arch bench bench-kit docs lock
+.PHONY: help setup demo up down test lint format types arch bench bench-kit faults docs lock
 
 bin := .venv/bin
 
@@ -40,6 +40,9 @@ bench: setup     ## speed; writes bench/results/latest.json
 
 bench-kit: setup ## the limit of the kit; writes bench/results/kit.json
 	@$(bin)/python -m bench.kit $(ARGS)
+
+faults: setup    ## try to break the promises; ARGS="--minutes 3 --seed 7", SEEDED_BUG=no-inbox
+	@./rapport faults $(if $(SEEDED_BUG),--bug $(SEEDED_BUG)) $(ARGS)
 
 docs: setup      ## generate docs/events.md and the JSON Schemas from the contracts
 	@$(bin)/python -P -m contracts docs

@@ -5,7 +5,7 @@ import sys
 import typer
 from rich.console import Console
 
-from cli.commands import custody, demo, down, journey, logs, parked, publish, replay, status, tail, up, validate, watch
+from cli.commands import custody, demo, down, faults, journey, logs, parked, publish, replay, status, tail, up, validate, watch
 from cli.stack.errors import StackError
 
 app = typer.Typer(
@@ -23,6 +23,7 @@ app.command("publish")(publish.publish)
 app.command("tail")(tail.tail)
 app.command("journey")(journey.journey)
 app.command("watch")(watch.watch)
+app.command("faults")(faults.faults)
 app.command("replay")(replay.replay)
 app.add_typer(custody.app, name="custody")
 app.add_typer(parked.app, name="parked")

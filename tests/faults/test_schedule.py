@@ -1,0 +1,82 @@
+"""What a run does is the same for the same seed, and breaks as much as its form says."""
+
+from collections import Counter
+from itertools import pairwise
+
+import pytest
+from tests.faults.forms import CI, LONG, SMOKE, Form, of_minutes
+from tests.faults.schedule import REPLICAS, Fault, plan
+
+from cli.stack.names import ROLES, SERVICES, ProcessName, processes
+
+FORMS = [CI, SMOKE, LONG, of_minutes(3)]
+SEEDS = range(5)
+
+
+def of(faults: list[Fault], kind: str) -> list[Fault]:
+    return [fault for fault in faults if fault.kind == kind]
+
+
+@pytest.mark.parametrize("form", FORMS, ids=lambda form: form.name)
+def test_the_same_seed_does_the_same(form: Form) -> None:
+    assert plan(form, 7) == plan(form, 7) != plan(form, 8)
+
+
+@pytest.mark.parametrize("form", FORMS, ids=lambda form: form.name)
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_form_does_what_it_says(form: Form, seed: int) -> None:
+    done = Counter(fault.kind for fault in plan(form, seed))
+    assert (done["kill"], done["freeze"], done["join"]) == (form.kills, form.freezes, form.joins)
+    assert (done["broker"], done["postgres"]) == (len(form.outages), len(form.restarts))
+    assert (done["terminate"], done["poison"]) == (form.terminations, form.poisons)
+    assert done["burst"] >= form.bursts
+
+
+@pytest.mark.parametrize("form", FORMS, ids=lambda form: form.name)
+@pytest.mark.parametrize("seed", SEEDS)
+def test_nothing_happens_twice_to_one_target_at_once(form: Form, seed: int) -> None:
+    faults = plan(form, seed)
+    servers = {"kafka": of(faults, "broker"), "postgres": of(faults, "postgres")}
+    for name in processes(REPLICAS, form.roles):
+        servers[name] = [fault for fault in [*of(faults, "kill"), *of(faults, "freeze")] if fault.target == name]
+    for name, done in servers.items():
+        assert all(before.over < after.at for before, after in pairwise(sorted(done))), name
+
+
+def test_the_ci_form_is_the_one_that_was_asked_for() -> None:
+    faults = plan(CI, 1)
+    assert len(of(faults, "kill")) + len(of(faults, "freeze")) >= 20
+    assert all(5 <= freeze.lasts <= 12 for freeze in of(faults, "freeze"))
+    assert [outage.lasts > 40 for outage in of(faults, "broker")] == [True]
+    assert len(of(faults, "postgres")) == 2
+    assert CI.seconds + CI.settle_within <= 240
+
+
+def test_the_long_form_kills_every_role_of_every_service() -> None:
+    faults = plan(LONG, 1)
+    killed = {(name.service, name.role) for name in (ProcessName.of(fault.target) for fault in of(faults, "kill"))}
+    assert killed == {(service, role) for service in SERVICES for role in ROLES}
+    assert (len(of(faults, "kill")), len(of(faults, "broker")), len(of(faults, "postgres"))) == (200, 50, 50)
+    assert max(freeze.lasts for freeze in of(faults, "freeze")) > 55
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_who_cannot_write_dies_while_the_database_is_away(seed: int) -> None:
+    faults = plan(CI, seed)
+    longest = max(of(faults, "postgres"), key=lambda fault: fault.lasts)
+    died = {kill.target for kill in of(faults, "kill") if longest.at < kill.at < longest.over}
+    assert died >= {"intake", "intake-2"}
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_who_sends_into_the_longest_outage_is_not_killed_after_it(seed: int) -> None:
+    faults = plan(CI, seed)
+    [outage] = of(faults, "broker")
+    assert not [kill for kill in of(faults, "kill") if kill.at > outage.at]
+
+
+def test_a_process_is_named_by_service_role_and_replica() -> None:
+    assert processes(2, ("run",))[:4] == ["intake", "intake-2", "matching", "matching-2"]
+    assert "followup-relay-2" in processes(2, ROLES)
+    assert ProcessName.of("oversight-timers-3") == ProcessName("oversight", "timers")
+    assert [ProcessName.of(name).serves for name in ("intake", "intake-serve-2", "intake-relay")] == [True, True, False]
