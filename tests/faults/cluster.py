@@ -1,19 +1,25 @@
 """The processes of one run: what should run does, and the schedule's faults are done to it."""
 
 import asyncio
+import os
+import signal
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
 import asyncpg
+import psutil  # type: ignore[import-untyped]
 from tests.faults.schedule import Fault
 
 from cli.stack import Stack, StackError
 from cli.stack.names import SERVICES, ProcessName
 
 _LOOK_EVERY, _FIRST_PAUSE, _LONGEST_PAUSE, _LIVED = 0.5, 2.0, 10.0, 20.0
+_STANDS, _RUNS = 0.06, 0.02
+BACKENDS = "SELECT pid FROM pg_stat_activity WHERE client_port = ANY ($1) AND application_name LIKE 'rapport-%'"
 TERMINATE = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = ANY ($1)"
 
 
@@ -56,7 +62,7 @@ class Cluster:
         self._say(f"{fault.kind} {fault.target}" + (f" for {fault.lasts:.1f} s" if fault.lasts else ""))
         act = {
             "kill": self._kill, "freeze": self._freeze, "broker": self._broker, "postgres": self._postgres,
-            "terminate": self._terminate, "join": self._join,
+            "terminate": self._terminate, "join": self._join, "starve": self._starve,
         }[fault.kind]  # fmt: skip
         await act(fault)
 
@@ -122,9 +128,42 @@ class Cluster:
         finally:
             await connection.close()
 
+    async def _starve(self, fault: Fault) -> None:
+        """The server's side of one process's connections runs a little and stands a little, as on an overloaded machine."""
+        backends = await self._backends_of(fault.target)
+        self.done["connections starved"] += len(backends)
+        clock = asyncio.get_running_loop().time
+        until = clock() + fault.lasts
+        try:
+            while clock() < until:
+                _signal(backends, signal.SIGSTOP)
+                await asyncio.sleep(_STANDS)
+                _signal(backends, signal.SIGCONT)
+                await asyncio.sleep(_RUNS)
+        finally:
+            _signal(backends, signal.SIGCONT)
+
+    async def _backends_of(self, name: str) -> list[int]:
+        pid = await self._call(self._stack.pid, name)
+        try:
+            ports = [connection.laddr.port for connection in psutil.Process(pid).net_connections("tcp")] if pid else []
+            connection = await asyncpg.connect(self._dsn, timeout=2)
+        except (psutil.Error, OSError, TimeoutError, asyncpg.PostgresError):
+            return []
+        try:
+            return [row["pid"] for row in await connection.fetch(BACKENDS, ports)]
+        finally:
+            await connection.close()
+
     async def _join(self, fault: Fault) -> None:
         """Another replica comes and goes, and partitions move twice."""
         await self._call(self._stack.spawn, fault.target)
         self.done["replicas that came and went"] += 1
         await asyncio.sleep(fault.lasts)
         await self._call(self._stack.stop, fault.target)
+
+
+def _signal(pids: Sequence[int], number: signal.Signals) -> None:
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)

@@ -10,11 +10,11 @@ from tests.faults.forms import Form
 
 from cli.stack.names import SERVICES, ProcessName, processes
 
-Kind = Literal["kill", "freeze", "broker", "postgres", "terminate", "join", "burst", "poison"]
+Kind = Literal["kill", "freeze", "broker", "postgres", "terminate", "join", "starve", "burst", "poison"]
 REPLICAS = 2
 # So long an outage of PostgreSQL fills the hands of who reads.
 _LONG_ENOUGH = 8.0
-_APART = 2.0
+_APART, _STARVED_FOR = 2.0, 6.0
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -35,6 +35,7 @@ def plan(form: Form, seed: int) -> list[Fault]:
     """The faults of one run, by time; no process is in two of them at once."""
     rng = random.Random(seed)
     faults = [*_servers(form, rng)]
+    faults += _starved(form, rng, faults)
     _processes(form, rng, faults)
     faults += _others(form, rng)
     return sorted(faults)
@@ -82,6 +83,25 @@ def _place(form: Form, rng: random.Random, faults: list[Fault], kind: Kind, targ
         if apart and not (kind == "kill" and longest and longest.at < fault.over):
             break
     faults.append(fault)
+
+
+def _starved(form: Form, rng: random.Random, servers: Sequence[Fault]) -> Iterator[Fault]:
+    """While both servers are there, one process after the other that competes with its replica writes slowly, under a burst."""
+    names = processes(REPLICAS, form.roles)
+    busy = [name for name in names if name.startswith(("intake", "matching")) and ProcessName.of(name).consumes]
+    calm = [0.0]
+    for number in range(form.starves):
+        for _ in range(200):
+            at = rng.uniform(4.0, form.seconds - _STARVED_FOR)
+            if all(fault.over + _APART < at or at + _STARVED_FOR < fault.at for fault in servers) and _far(at, calm):
+                break
+        calm.append(at)
+        yield Fault(at, "starve", busy[number % len(busy)], _STARVED_FOR)
+        yield Fault(at + 1.0, "burst")
+
+
+def _far(at: float, others: Sequence[float]) -> bool:
+    return all(abs(at - other) > _STARVED_FOR + _APART for other in others[1:])
 
 
 def _others(form: Form, rng: random.Random) -> Iterator[Fault]:
