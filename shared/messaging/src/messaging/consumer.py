@@ -35,25 +35,21 @@ class Consumer:
         self, handle: Take, meters: Meters, noted: Callable[[Sequence[ConsumerRecord]], None] = lambda _: None
     ) -> None:
         self.handle, self._meters, self._noted = handle, meters, noted
-        self.in_hand = asyncio.Lock()
-        self.given_up = asyncio.Event()
+        self.in_hand, self.given_up = asyncio.Lock(), asyncio.Event()
         self.handled: dict[TopicPartition, int] = {}
         self.newest: dict[TopicPartition, int] = {}
 
     async def take(self, records: Sequence[ConsumerRecord], given_up: asyncio.Event | None = None) -> None:
-        """Every way out: written, or given up because the partitions were taken from us or we leave.
-
-        It is read at once, while the batch before it is written.
-        """
+        """It is read while the batch before it is written; then written too, or given up since partitions went or we leave."""
         given_up, handle = given_up or self.given_up, self.handle
         first = [handle(records)]
         async with self.in_hand:
             started = monotonic()
             if await patience.holding(lambda: first.pop() if first else handle(records), given_up, self._trouble):
                 self._noted(records)
-                for (topic, partition), last in {(r.topic, r.partition): r for r in records}.items():
-                    place = TopicPartition(topic, partition)
-                    self.handled[place], self.newest[place] = last.offset + 1, last.timestamp
+                for place, last in {(r.topic, r.partition): r for r in records}.items():
+                    tp = TopicPartition(*place)
+                    self.handled[tp], self.newest[tp] = last.offset + 1, last.timestamp
             for unused in first:
                 unused.close()
             self._meters.batch.observe(monotonic() - started)

@@ -17,7 +17,6 @@ from messaging.timers import is_stale
 from messaging.trouble import Contended
 
 _ALONE_AFTER, _GIVE_UP_AFTER = 3, 12
-_DECIDED = (Decision, Refused)
 Judged = tuple[int, Answer]
 
 
@@ -72,7 +71,7 @@ class Processor:
         if subject is None or (message.claim[0] in subject.blocked and message.lane_row is None):
             return parking.set_aside(draft, message, subject, self._policy)
         decided = self._ask(message, subject, snapshot)
-        if not isinstance(decided, _DECIDED):
+        if not isinstance(decided, (Decision, Refused)):
             return parking.set_aside(draft, message, subject, self._policy, decided)
         try:
             answer = draft.apply(message, subject, decided)
