@@ -17,7 +17,7 @@ class Form:
     rate: float = 4.0
     bursts: int = 6
     burst: int = 50
-    kills: int = 14
+    kills: int = 12
     freezes: int = 9
     freeze_for: tuple[float, float] = (5.0, 12.0)
     outages: tuple[float, ...] = (43.0,)
@@ -26,15 +26,15 @@ class Form:
     joins: int = 2
     starves: int = 3
     poisons: int = 2
-    settle_within: float = 100.0
+    settle_within: float = 90.0
     stuck_after: float = 35.0
     roles: tuple[str, ...] = ("run",)
     episodes_shown: int = 150
 
 
-CI = Form("ci", 140.0)
+CI = Form("ci", 150.0)
 SMOKE = Form(
-    "smoke", 25.0, bursts=2, burst=30, kills=5, freezes=2, freeze_for=(5.0, 6.0), outages=(4.0,), restarts=(9.0,),
+    "smoke", 30.0, bursts=2, burst=30, kills=5, freezes=2, freeze_for=(5.0, 6.0), outages=(3.0,), restarts=(9.0,),
     terminations=1, joins=0, starves=1, poisons=1, settle_within=60.0, episodes_shown=40,
 )  # fmt: skip
 LONG = Form(

@@ -14,6 +14,8 @@ Kind = Literal["kill", "freeze", "broker", "postgres", "terminate", "join", "sta
 REPLICAS = 2
 # So long an outage of PostgreSQL fills the hands of who reads.
 _LONG_ENOUGH = 8.0
+# So long a client of the broker tries again by itself, unless told otherwise.
+_FORGIVING = 40.0
 _APART, _STARVED_FOR = 2.0, 6.0
 
 
@@ -42,24 +44,29 @@ def plan(form: Form, seed: int) -> list[Fault]:
 
 
 def _servers(form: Form, rng: random.Random) -> Iterator[Fault]:
-    """Outages of the broker and of PostgreSQL take turns; the longest of the broker comes last."""
-    outages = sorted(form.outages)
-    for number, lasts in enumerate(outages, 1):
-        slot = (form.seconds - sum(outages)) / len(outages)
-        yield Fault(
-            slot * number + sum(outages[: number - 1]) - min(slot, 10.0) * rng.uniform(0.8, 1.0), "broker", "kafka", lasts
-        )
+    """Outages of the broker and of PostgreSQL, evenly; the broker's longest comes last."""
+    *outages, longest = sorted(form.outages)
+    rng.shuffle(outages)
+    slot = (form.seconds - sum(form.outages)) / (len(form.outages) + 1)
+    at = 0.0
+    for lasts in (*outages, longest):
+        at += slot
+        yield Fault(at - min(slot, 10.0) * rng.uniform(0.1, 0.5), "broker", "kafka", lasts)
+        at += lasts
     for number, lasts in enumerate(form.restarts):
         slot = form.seconds / len(form.restarts)
         how = "crash" if number % 2 == 0 else "stop"
-        yield Fault(slot * (number + rng.uniform(0.3, 0.6)), "postgres", how, lasts)
+        yield Fault(slot * (number + rng.uniform(0.15, 0.3)), "postgres", how, lasts)
 
 
 def _processes(form: Form, rng: random.Random, faults: list[Fault]) -> None:
-    """Every process has its turn; who is in the longest outage of the broker is left alive, to see what it does afterwards."""
+    """Every process has its turn; who sends into the last outage of the broker lives on, to see what it does afterwards."""
     names = processes(REPLICAS, form.roles)
     deadly, frozen = cycle(rng.sample(names, len(names))), cycle(rng.sample(names, len(names)))
-    faults += [died for fault in faults if fault.kind == "postgres" for died in _without_database(fault, names)]
+    outages = [fault for fault in faults if fault.kind == "broker"]
+    away = [fault for fault in faults if fault.kind == "postgres"]
+    died = [kill for outage in away for kill in _without_database(outage, names)]
+    faults += [each for each in died if each.kind != "kill" or not _lives_on(each, outages)]
     for _ in range(form.kills - sum(fault.kind == "kill" for fault in faults)):
         _place(form, rng, faults, "kill", next(deadly), rng.choice((0.2, 1.0, 4.0)))
     for _ in range(form.freezes):
@@ -76,13 +83,23 @@ def _without_database(outage: Fault, names: Sequence[str]) -> Iterator[Fault]:
 
 
 def _place(form: Form, rng: random.Random, faults: list[Fault], kind: Kind, target: str, lasts: float) -> None:
-    longest = max((fault for fault in faults if fault.kind == "broker"), key=lambda fault: fault.lasts, default=None)
-    for _ in range(200):
+    outages = [fault for fault in faults if fault.kind == "broker"]
+    for _ in range(500):
         fault = Fault(rng.uniform(3.0, form.seconds - lasts), kind, target, lasts)
         apart = all(o.over + _APART < fault.at or fault.over + _APART < o.at for o in faults if o.target == target)
-        if apart and not (kind == "kill" and longest and longest.at < fault.over):
+        if apart and not (kind == "kill" and _spared(fault, outages)):
             break
     faults.append(fault)
+
+
+def _spared(kill: Fault, outages: Sequence[Fault]) -> bool:
+    """Without a broker nothing can start again; and intake and matching are to live through the last outage."""
+    return _lives_on(kill, outages) or any(o.at < kill.over + _APART and kill.at < o.over for o in outages)
+
+
+def _lives_on(kill: Fault, outages: Sequence[Fault]) -> bool:
+    last = max(outages)
+    return kill.target.startswith(("intake", "matching")) and kill.over > last.at and last.lasts > _FORGIVING
 
 
 def _starved(form: Form, rng: random.Random, servers: Sequence[Fault]) -> Iterator[Fault]:

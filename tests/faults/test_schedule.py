@@ -61,18 +61,22 @@ def test_the_long_form_kills_every_role_of_every_service() -> None:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_who_cannot_write_dies_while_the_database_is_away(seed: int) -> None:
-    faults = plan(CI, seed)
+@pytest.mark.parametrize("form", [CI, SMOKE, of_minutes(3)], ids=lambda form: form.name)
+def test_who_cannot_write_dies_while_the_database_is_away(form: Form, seed: int) -> None:
+    faults = plan(form, seed)
     longest = max(of(faults, "postgres"), key=lambda fault: fault.lasts)
     died = {kill.target for kill in of(faults, "kill") if longest.at < kill.at < longest.over}
     assert died >= {"intake", "intake-2"}
 
 
+@pytest.mark.parametrize("form", [CI, LONG, of_minutes(3)], ids=lambda form: form.name)
 @pytest.mark.parametrize("seed", SEEDS)
-def test_who_sends_into_the_longest_outage_is_not_killed_after_it(seed: int) -> None:
-    faults = plan(CI, seed)
-    [outage] = of(faults, "broker")
-    assert not [kill for kill in of(faults, "kill") if kill.at > outage.at]
+def test_who_sends_into_the_last_outage_lives_on(form: Form, seed: int) -> None:
+    faults = plan(form, seed)
+    last = of(faults, "broker")[-1]
+    late = [kill.target for kill in of(faults, "kill") if kill.at > last.at]
+    assert last.lasts == max(form.outages)
+    assert not [target for target in late if target.startswith(("intake", "matching"))]
 
 
 def test_a_process_is_named_by_service_role_and_replica() -> None:
