@@ -18,7 +18,7 @@ def check(history: History, told: Told) -> Checked:
     poisoned = {place for mark in told.poison for place in history.marked.get(mark, ())}
     for place in parked.keys() - poisoned:
         said = list(parked[place].values())
-        checked.broken(f"{place} was parked: {said[0].event.reason} {said[0].event.path or ''}".rstrip(), said)
+        checked.broken(f"{place} was parked: {_why(said[0])}", said)
     checked.items = len(parked) + len(told.poison)
     for mark, poison in told.poison.items():
         _account(checked, history, mark, poison, parked)
@@ -29,10 +29,15 @@ def _account(checked: Checked, history: History, mark: str, poison: Poison, park
     places = history.marked.get(mark, [])
     by = {service: said for place in places for service, said in parked.get(place, {}).items()}
     if by.keys() != poison.parked_by:
-        who, should = ", ".join(sorted(by)) or "nobody", ", ".join(sorted(poison.parked_by)) or "nobody"
+        who = ", ".join(f"{service} ({_why(by[service])})" for service in sorted(by)) or "nobody"
+        should = ", ".join(sorted(poison.parked_by)) or "nobody"
         where = ", ".join(map(str, places)) or "nowhere"
         checked.broken(f"poison {mark} at {where} was parked by {who}, not by {should}", by.values())
     if poison.answered:
         kind, cause = poison.answered
         if not any(one.envelope.causationid == cause for one in history.all(kind)):
             checked.broken(f"poison {mark} was not answered by {kind.__name__}", map(str, places))
+
+
+def _why(parked: Said) -> str:
+    return f"{parked.event.reason} {parked.event.path or ''}".rstrip()
