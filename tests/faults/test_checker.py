@@ -119,6 +119,12 @@ def gap_found(tape: Tape) -> None:
     tape.say("/rapport/oversight", oversight.GapFound(event_source="/rapport/intake", first=3, last=4))
 
 
+def differs(tape: Tape, resolved: bool = False) -> None:
+    found = {"event_source": "/rapport/intake", "topic": "intake.events.v1", "partition": 3, "problem": "differs", "claimed": 3}
+    failed = oversight.ReconciliationFailed.model_validate({**found, "last_id": "e-1", "resolved": resolved})
+    tape.say("/rapport/oversight", failed, subject="/rapport/intake")
+
+
 def miscounted(tape: Tape) -> None:
     tape.change(OutboxPosition, shards=(shard(tape).model_copy(update={"count": 99}),))
 
@@ -167,6 +173,7 @@ def shard(tape: Tape) -> ShardPosition:
         (lambda t: t.drop(handoff.HandoffAccepted), "outboxes drained", "the newest event counted, e-6, is not there"),
         (another_plan, "outboxes drained", "1 events of followup.events.v1 are in no position"),
         (gap_found, "ledger complete", "/rapport/oversight misses 3–4 of /rapport/intake"),
+        (differs, "ledger complete", "intake.events.v1[3] is not what was said: differs"),
         (expired_too_early, "timers fire once", "an offer expired before its deadline"),
         (never_expired, "timers fire once", "an offer was neither answered nor did it expire"),
         (handoff_overdue_too_early, "timers fire once", "a handoff was overdue before its deadline"),
@@ -202,10 +209,11 @@ def test_an_event_that_the_ledger_does_not_show_is_missing() -> None:
     assert "6 events of episode" in found["ledger complete"]
 
 
-def test_a_gap_that_was_closed_is_none() -> None:
+def test_what_oversight_missed_and_then_found_is_no_violation() -> None:
     tape = whole_journey()
     for closed in (False, True):
         tape.say("/rapport/oversight", oversight.GapFound(event_source="/rapport/intake", first=3, last=4, closed=closed))
+        differs(tape, resolved=closed)
     tape.count()
     assert broken(check(tape.history(), tape.told())) == {}
 

@@ -6,6 +6,7 @@ from tests.faults.history import Claim, History, Said, Told
 from tests.faults.verdict import Checked
 
 from contracts.operations import GapFound
+from contracts.oversight import ReconciliationFailed
 from contracts.topics import OWNED
 
 
@@ -13,6 +14,7 @@ def check(history: History, told: Told) -> Checked:
     """What oversight showed of each episode asked for against what lies in Kafka."""
     checked = Checked("ledger complete")
     _gaps(checked, history)
+    _reconciled(checked, history)
     said: dict[str, set[Claim]] = defaultdict(set)
     for one in history.said:
         if one.place.topic in OWNED:
@@ -39,3 +41,13 @@ def _gaps(checked: Checked, history: History) -> None:
             open_gaps[key] = one
     for one in open_gaps.values():
         checked.broken(f"{one.envelope.source} misses {one.event.first}–{one.event.last} of {one.event.event_source}", [one])
+
+
+def _reconciled(checked: Checked, history: History) -> None:
+    """What oversight found to differ from what a service says it has said must have come right."""
+    newest: dict[tuple[str, str, int], Said] = {}
+    for one in sorted(history.all(ReconciliationFailed), key=lambda one: one.envelope.sequence or 0):
+        newest[one.event.event_source, one.event.topic, one.event.partition] = one
+    for one in newest.values():
+        if not one.event.resolved:
+            checked.broken(f"{one.event.topic}[{one.event.partition}] is not what was said: {one.event.problem}", [one])
