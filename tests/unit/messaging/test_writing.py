@@ -136,6 +136,7 @@ def test_a_timer_without_patience_never_fires_anyway_in_whatever_zone_it_is_due(
         (asyncpg.IdleInTransactionSessionTimeoutError("x"), True), (asyncpg.InterfaceError("x"), True),
         (asyncpg.ConnectionDoesNotExistError("x"), True), (asyncpg.AdminShutdownError("x"), True),
         (asyncpg.ReadOnlySQLTransactionError("x"), True), (asyncpg.InsufficientPrivilegeError("x"), True),
+        (asyncpg.InternalClientError("x"), True),
         (asyncpg.exceptions._base.DataError("x"), False), (asyncpg.UntranslatableCharacterError("x"), False),
         (asyncpg.CheckViolationError("x"), False), (asyncpg.UndefinedFunctionError("x"), False),
         (UnicodeEncodeError("utf-8", "\ud800", 0, 1, "x"), False), (LookupError(), False), (RecursionError(), False),
