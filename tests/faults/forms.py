@@ -15,8 +15,8 @@ class Form:
     name: str
     seconds: float
     rate: float = 4.0
-    bursts: int = 6
-    burst: int = 50
+    bursts: int = 5
+    burst: int = 40
     kills: int = 12
     freezes: int = 9
     freeze_for: tuple[float, float] = (5.0, 12.0)

@@ -41,6 +41,8 @@ KEYS: tuple[tuple[str, tuple[type[Event], ...], Key], ...] = (
     ("plan given up", (followup.PlanStoodDown,), lambda s: s.event.plan_id),
     ("session recorded", (followup.SessionRecorded,), lambda s: (s.subject, s.event.session_id)),
     ("alliance recorded", (followup.AllianceChecked,), lambda s: (s.subject, s.event.session_id, s.event.rater)),
+    ("first session overdue", (followup.SessionOverdue,), lambda s: (s.subject, s.event.due)),
+    ("reminder of one timer", (followup.ReminderDue,), lambda s: (s.subject, s.envelope.causationid)),
     (
         "record parked", (RecordParked,),
         lambda s: (s.place.topic, s.event.topic, s.event.partition, s.event.offset),
