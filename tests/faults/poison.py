@@ -37,11 +37,11 @@ class Poisoner:
 
     async def poison(self, history: History) -> None:
         """One set, aimed at what is known of the journeys so far."""
-        self._sets += 1
-        referrals = list(plain_referrals(10, self.seed + self._sets, f"P{self.seed}-{self._sets}"))
-        aimed = _Aim(random.Random(self.seed + self._sets), history)
-        for record, poison in [*_referrals(referrals), *_clinical(f"{self.seed}-{self._sets}", aimed), *_again(aimed)]:
-            mark = f"{self._sets}: {poison.kind}"
+        self._sets = number = self._sets + 1
+        referrals = list(plain_referrals(10, self.seed + number, f"P{self.seed}-{number}"))
+        aimed = _Aim(random.Random(self.seed + number), history)
+        for record, poison in [*_referrals(referrals), *_clinical(f"{self.seed}-{number}", aimed), *_again(aimed)]:
+            mark = f"{number}: {poison.kind}"
             self.sent[mark] = poison
             await (await self.outside.send(record, mark))
             if poison.taken:
