@@ -20,6 +20,13 @@ from cli.stack.names import SERVICES, ProcessName
 _LOOK_EVERY, _FIRST_PAUSE, _LONGEST_PAUSE, _LIVED = 0.5, 2.0, 10.0, 20.0
 _STANDS, _RUNS = 0.06, 0.02
 BACKENDS = "SELECT pid FROM pg_stat_activity WHERE client_port = ANY ($1) AND application_name LIKE 'rapport-%'"
+# Nobody but this harness knows of this trigger; it comes and goes with a spell.
+STALL = """
+    CREATE OR REPLACE FUNCTION public.fault_stall() RETURNS trigger LANGUAGE plpgsql AS
+        'BEGIN IF random() < 0.15 THEN PERFORM pg_sleep(0.4); END IF; RETURN NULL; END';
+    CREATE OR REPLACE TRIGGER fault_stall AFTER INSERT ON messaging.outbox
+        FOR EACH STATEMENT EXECUTE FUNCTION public.fault_stall()"""
+GO_ON = "DROP TRIGGER IF EXISTS fault_stall ON messaging.outbox"
 TERMINATE = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = ANY ($1)"
 
 
@@ -32,6 +39,7 @@ class Cluster:
         self._held: set[str] = set()
         self._begun: dict[str, tuple[float, float]] = {}
         self._threads = ThreadPoolExecutor(12)
+        self._stalled: set[str] = set()
         self.done: Counter[str] = Counter()
         self._bootstrap, self._dsn = stack.kafka_bootstrap, stack.superuser_dsn
 
@@ -62,7 +70,7 @@ class Cluster:
         self._say(f"{fault.kind} {fault.target}" + (f" for {fault.lasts:.1f} s" if fault.lasts else ""))
         act = {
             "kill": self._kill, "freeze": self._freeze, "broker": self._broker, "postgres": self._postgres,
-            "terminate": self._terminate, "join": self._join, "starve": self._starve,
+            "terminate": self._terminate, "join": self._join, "starve": self._starve, "stall": self._stall,
         }[fault.kind]  # fmt: skip
         await act(fault)
 
@@ -72,6 +80,8 @@ class Cluster:
             await self._call(self._stack.thaw, name)
         self._held.clear()
         self._begun.clear()
+        for service in list(self._stalled):
+            await self._go_on(service)
 
     def close(self) -> None:
         """No more threads."""
@@ -142,6 +152,32 @@ class Cluster:
                 await asyncio.sleep(_RUNS)
         finally:
             _signal(backends, signal.SIGCONT)
+
+    async def _stall(self, fault: Fault) -> None:
+        """Storage that stalls: now and then a transaction stands still after it wrote its events and before it commits."""
+        self._stalled.add(fault.target)
+        if await self._change(fault.target, STALL):
+            self.done["spells of stalling storage"] += 1
+        await asyncio.sleep(fault.lasts)
+        await self._go_on(fault.target)
+
+    async def _go_on(self, service: str) -> None:
+        if await self._change(service, GO_ON):
+            self._stalled.discard(service)
+
+    async def _change(self, service: str, sql: str) -> bool:
+        """Whether the owner of a service's database could carry this out now."""
+        try:
+            connection = await asyncpg.connect(self._stack.dsn(service, "owner"), timeout=2, command_timeout=10)
+        except (OSError, TimeoutError, asyncpg.PostgresError):
+            return False
+        try:
+            await connection.execute(sql)
+        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            return False
+        finally:
+            await connection.close()
+        return True
 
     async def _backends_of(self, name: str) -> list[int]:
         pid = await self._call(self._stack.pid, name)

@@ -15,7 +15,7 @@ class Form:
     name: str
     seconds: float
     rate: float = 4.0
-    bursts: int = 5
+    bursts: int = 3
     burst: int = 40
     kills: int = 12
     freezes: int = 9
@@ -24,7 +24,8 @@ class Form:
     restarts: tuple[float, ...] = (10.0, 3.0)
     terminations: int = 4
     joins: int = 2
-    starves: int = 3
+    starves: int = 2
+    stalls: int = 3
     poisons: int = 2
     settle_within: float = 90.0
     stuck_after: float = 35.0
@@ -34,13 +35,13 @@ class Form:
 
 CI = Form("ci", 150.0)
 SMOKE = Form(
-    "smoke", 30.0, bursts=2, burst=30, kills=5, freezes=2, freeze_for=(5.0, 6.0), outages=(3.0,), restarts=(9.0,),
-    terminations=1, joins=0, starves=1, poisons=1, settle_within=60.0, episodes_shown=40,
+    "smoke", 30.0, bursts=1, burst=30, kills=5, freezes=2, freeze_for=(5.0, 6.0), outages=(3.0,), restarts=(9.0,),
+    terminations=1, joins=0, starves=1, stalls=1, poisons=1, settle_within=60.0, episodes_shown=40,
 )  # fmt: skip
 LONG = Form(
     "long", 3600.0, rate=3.0, bursts=120, burst=40, kills=200, freezes=80, freeze_for=(5.0, 60.0),
     outages=tuple([5.0, 8.0, 12.0, 20.0, 45.0] * 10), restarts=tuple([2.0, 3.0, 4.0, 6.0, 12.0] * 10), terminations=60,
-    joins=30, starves=60, poisons=20, settle_within=180.0, roles=ROLES, episodes_shown=1000,
+    joins=30, starves=60, stalls=60, poisons=20, settle_within=180.0, roles=ROLES, episodes_shown=1000,
 )  # fmt: skip
 
 
@@ -55,5 +56,5 @@ def of_minutes(minutes: float) -> Form:
         CI, name=f"{minutes:g} min", seconds=minutes * 60, bursts=times(CI.bursts), kills=times(CI.kills),
         freezes=times(CI.freezes), outages=CI.outages * times(1) if minutes >= 2 else (10.0,),
         restarts=CI.restarts * times(1), terminations=times(CI.terminations), joins=times(CI.joins),
-        starves=times(CI.starves), poisons=times(CI.poisons),
+        starves=times(CI.starves), stalls=times(CI.stalls), poisons=times(CI.poisons),
     )  # fmt: skip

@@ -10,13 +10,15 @@ from tests.faults.forms import Form
 
 from cli.stack.names import SERVICES, ProcessName, processes
 
-Kind = Literal["kill", "freeze", "broker", "postgres", "terminate", "join", "starve", "burst", "poison"]
+Kind = Literal["kill", "freeze", "broker", "postgres", "terminate", "join", "starve", "stall", "burst", "poison"]
 REPLICAS = 2
 # So long an outage of PostgreSQL fills the hands of who reads.
 _LONG_ENOUGH = 8.0
 # So long a client of the broker tries again by itself, unless told otherwise.
 _FORGIVING = 40.0
-_APART, _STARVED_FOR = 2.0, 6.0
+_APART, _SLOW_FOR = 2.0, 6.0
+# Intake hears of most subjects on other partitions than it speaks of them.
+_STALLING = ("intake", "matching", "intake", "followup")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -37,7 +39,7 @@ def plan(form: Form, seed: int) -> list[Fault]:
     """The faults of one run, by time; no process is in two of them at once."""
     rng = random.Random(seed)
     faults = [*_servers(form, rng)]
-    faults += _starved(form, rng, faults)
+    faults += _slowed(form, rng, faults)
     _processes(form, rng, faults)
     faults += _others(form, rng)
     return sorted(faults)
@@ -102,23 +104,25 @@ def _lives_on(kill: Fault, outages: Sequence[Fault]) -> bool:
     return kill.target.startswith(("intake", "matching")) and kill.over > last.at and last.lasts > _FORGIVING
 
 
-def _starved(form: Form, rng: random.Random, servers: Sequence[Fault]) -> Iterator[Fault]:
-    """While both servers are there, one process after the other that competes with its replica writes slowly, under a burst."""
+def _slowed(form: Form, rng: random.Random, servers: Sequence[Fault]) -> Iterator[Fault]:
+    """While both servers are there, and under a burst: connections of one process starve, a service's storage stalls."""
     names = processes(REPLICAS, form.roles)
     busy = [name for name in names if name.startswith(("intake", "matching")) and ProcessName.of(name).consumes]
-    calm = [0.0]
-    for number in range(form.starves):
-        for _ in range(200):
-            at = rng.uniform(4.0, form.seconds - _STARVED_FOR)
-            if all(fault.over + _APART < at or at + _STARVED_FOR < fault.at for fault in servers) and _far(at, calm):
-                break
-        calm.append(at)
-        yield Fault(at, "starve", busy[number % len(busy)], _STARVED_FOR)
+    slow: list[tuple[Kind, str]] = [("starve", busy[number % len(busy)]) for number in range(form.starves)]
+    slow += [("stall", _STALLING[number % len(_STALLING)]) for number in range(form.stalls)]
+    calm = _calm(form, servers)
+    for number, (kind, target) in enumerate(rng.sample(slow, len(slow))):
+        at = calm[int(len(calm) * (number + rng.random()) / len(slow))]
+        yield Fault(at, kind, target, _SLOW_FOR)
         yield Fault(at + 1.0, "burst")
 
 
-def _far(at: float, others: Sequence[float]) -> bool:
-    return all(abs(at - other) > _STARVED_FOR + _APART for other in others[1:])
+def _calm(form: Form, servers: Sequence[Fault]) -> Sequence[float]:
+    """Instants between the outages, or any where there is no between."""
+    room = form.seconds - 4.0 - _SLOW_FOR
+    instants = [4.0 + room * step / 500 for step in range(500)]
+    calm = [at for at in instants if all(fault.over + _APART < at or at + _SLOW_FOR < fault.at for fault in servers)]
+    return calm or instants
 
 
 def _others(form: Form, rng: random.Random) -> Iterator[Fault]:
