@@ -13,6 +13,8 @@ from cli.demo.simulator import Simulator
 from contracts.topics import FOLLOWUP, INTAKE, MATCHING, PARTITIONS
 
 TOPICS = (INTAKE, MATCHING, FOLLOWUP)
+# Requests cost more than records: what is heard in a hundredth of a second is answered together.
+_BREATH = 0.01
 Observer = Callable[[Any], None]
 
 
@@ -60,6 +62,7 @@ class Playground:
             if records:
                 self._heard_at = monotonic()
                 await self._answer(records)
+                await asyncio.sleep(_BREATH)
 
     async def _answer(self, records: Sequence[Any]) -> None:
         for record in records:
