@@ -12,6 +12,7 @@ from typing import Any
 
 import asyncpg
 import psutil  # type: ignore[import-untyped]
+from tests.faults.code import leaderless
 from tests.faults.schedule import Fault
 
 from cli.stack import Stack, StackError
@@ -111,9 +112,12 @@ class Cluster:
         await self._call(self._stack.thaw, fault.target)
 
     async def _broker(self, fault: Fault) -> None:
+        gone = leaderless(self._stack.home)
+        gone.touch()
         await self._call(self._stack.kill, "kafka")
         self.done["outages of the broker"] += 1
         await asyncio.sleep(fault.lasts)
+        gone.unlink()
         await self._call(self._stack.start, "kafka")
         if self._stack.kafka_bootstrap != self._bootstrap:
             raise StackError("somebody took the broker's port while it was down: run again")

@@ -6,7 +6,7 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-BUGS = Path(__file__).parent / "bugs"
+BUGS, CLIENT = Path(__file__).parent / "bugs", Path(__file__).parent / "client"
 _COPIED = ("services/*/src", "shared/contracts/src", "shared/messaging/src")
 
 
@@ -40,7 +40,13 @@ def copy(checkout: Path, into: Path, bug: str | None = None) -> Mapping[str, str
         shutil.copytree(path, into / path.relative_to(checkout))
     if bug is not None:
         _seed(into, bug)
-    return {"PYTHONPATH": os.pathsep.join(str(into / path.relative_to(checkout)) for path in sources)}
+    found_first = [*(into / path.relative_to(checkout) for path in sources), CLIENT]
+    return {"PYTHONPATH": os.pathsep.join(map(str, found_first)), "RAPPORT_FAULTS_LEADERLESS": str(leaderless(into.parent))}
+
+
+def leaderless(home: Path) -> Path:
+    """The file that makes partitions leaderless while it stands, see client/sitecustomize.py."""
+    return home / "leaderless"
 
 
 def _seed(folder: Path, bug: str) -> None:

@@ -16,6 +16,10 @@ REPLICAS = 2
 _LONG_ENOUGH = 8.0
 # So long a client of the broker tries again by itself, unless told otherwise.
 _FORGIVING = 40.0
+# So long after a kill or a freeze the partitions are shared again.
+_REJOINED = 14.0
+# So many attempts to place a fault where it does most; then anywhere.
+_PICKY = 700
 _APART, _SLOW_FOR = 2.0, 6.0
 # Intake hears of most subjects on other partitions than it speaks of them.
 _STALLING = ("intake", "matching", "intake", "followup")
@@ -79,19 +83,29 @@ def _without_database(outage: Fault, names: Sequence[str]) -> Iterator[Fault]:
     """Many referrals come while the database is away, and who holds them dies before it is back."""
     if outage.lasts < _LONG_ENOUGH:
         return
-    yield Fault(outage.at + 0.5, "burst")
+    yield Fault(outage.at + 0.1, "burst")
     for number, name in enumerate(name for name in names if name.startswith("intake") and ProcessName.of(name).consumes):
         yield Fault(outage.at + outage.lasts * 0.75 + number * 0.5, "kill", name, 0.5)
 
 
 def _place(form: Form, rng: random.Random, faults: list[Fault], kind: Kind, target: str, lasts: float) -> None:
     outages = [fault for fault in faults if fault.kind == "broker"]
-    for _ in range(500):
+    for attempt in range(1000):
         fault = Fault(rng.uniform(3.0, form.seconds - lasts), kind, target, lasts)
-        apart = all(o.over + _APART < fault.at or fault.over + _APART < o.at for o in faults if o.target == target)
-        if apart and not (kind == "kill" and _spared(fault, outages)):
+        others = [o for o in faults if o.target == target or (attempt < _PICKY and _meets(o, target))]
+        apart = all(o.over + _APART < fault.at or fault.over + _before(o, target) < o.at for o in others)
+        if apart and not (kind == "kill" and attempt < _PICKY and _spared(fault, outages)):
             break
     faults.append(fault)
+
+
+def _meets(fault: Fault, target: str) -> bool:
+    """Intake is to be reading when the database goes away for long."""
+    return fault.kind == "postgres" and fault.lasts >= _LONG_ENOUGH and target.startswith("intake")
+
+
+def _before(fault: Fault, target: str) -> float:
+    return _APART if fault.target == target else _REJOINED
 
 
 def _spared(kill: Fault, outages: Sequence[Fault]) -> bool:
@@ -132,6 +146,6 @@ def _others(form: Form, rng: random.Random) -> Iterator[Fault]:
             yield Fault(3.0 + slot * (number + rng.random()), kind, rng.choice(targets), lasts)
 
     yield from evenly(form.terminations, "terminate", [*SERVICES, "all"])
-    yield from evenly(form.joins, "join", [f"{service}-3" for service in SERVICES], 8.0)
+    yield from evenly(form.joins, "join", [f"{service}-3" for service in SERVICES if service != "intake"], 8.0)
     yield from evenly(form.bursts, "burst", [""])
     yield from evenly(form.poisons, "poison", [""])
