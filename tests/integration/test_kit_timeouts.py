@@ -143,3 +143,21 @@ def test_a_command_that_is_too_slow_is_told_so_and_tried_by_nobody_but_its_calle
 
     during(database, scenario, load=slow_client)
     assert journal(database) == []
+
+
+def test_while_the_database_answers_nobody_a_batch_is_held_and_nothing_is_parked(database: FreshDatabase) -> None:
+    """The empty batch that asks whether it answers is asked for true."""
+    calls: list[int] = []
+
+    async def load(connection: Any, messages: Any) -> Any:
+        calls.append(len(messages))
+        if len(calls) < 6:
+            await connection.execute("SELECT pg_sleep(1)", timeout=0.05)
+        return NoContext()
+
+    async def scenario(replica: Replica) -> None:
+        await asyncio.wait_for(replica.consumer().take([said("w1", do="open"), said("w2")]), 30)
+
+    during(database, scenario, load=load)
+    assert 0 in calls
+    assert (journal(database), parked(database)) == (words(2), [])

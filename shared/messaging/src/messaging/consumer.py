@@ -71,10 +71,10 @@ class Deciding:
         """Reads the batch at once; awaited, it settles it whole, and content that fails is bisected until it is parked."""
         received = [message for record in records if (message := read(record, self._routes))]
         self._meters.passed_over.inc(len(records) - len(received))
-        return patience.bisecting(received, self._settle, self._culprits.park)
+        return patience.bisecting(received, self._settle, self._culprits.park) if received else asyncio.sleep(0)
 
     async def _settle(self, batch: Sequence[Received]) -> None:
-        answers = await self._processor.handle(batch) if batch else []
+        answers = await self._processor.handle(batch)
         for outcome, count in Counter("duplicate" if a.duplicate else a.outcome for a in answers).items():
             self._meters.handled.labels(outcome).inc(count)
         self._meters.conflicts.inc(sum(a.reason == "same-id-other-content" for a in answers))
