@@ -98,7 +98,7 @@ def test_a_database_that_does_not_answer_at_all_holds_the_batch_and_parks_nothin
 
 def test_who_waits_for_a_lane_that_somebody_holds_is_held_too_and_never_parked_out_of_it(database: FreshDatabase) -> None:
     async def load(connection: Any, _: Any) -> Any:
-        await connection.execute("SET statement_timeout = 100")
+        await connection.execute("SET statement_timeout = 500")
         return NoContext()
 
     async def scenario(replica: Replica) -> bool:
