@@ -15,6 +15,8 @@ RUN_BY: dict[str, str | Path] = {
     "make demo": ".ci/run",
     "make test": ".ci/run",
     "make bench": ".ci/run",
+    "make faults": ".ci/run",
+    "./rapport parked": README_RUN.with_name("test_parked_runbook.py"),
     "./rapport up": README_RUN,
     "./rapport status": README_RUN,
     "./rapport logs": README_RUN,
