@@ -5,7 +5,7 @@ from typing import Any
 
 from tests.faults.run import Outcome
 
-_SHOWN = 10
+_SHOWN = 5
 
 
 def print_outcome(outcome: Outcome) -> None:
@@ -17,6 +17,8 @@ def print_outcome(outcome: Outcome) -> None:
     for one in outcome.checked:
         verdict = f"{len(one.violations):>10}" if not one.skipped else "not checked"
         print(f"{one.items:>10}  {verdict}  {one.promise}" + (f" ({one.skipped})" if one.skipped else ""))
+    if outcome.stopped_early:
+        print("stopped at the first violation that nothing can mend; the other promises were not checked")
     for one in outcome.checked:
         for violation in one.violations[:_SHOWN]:
             print(f"\n{violation}")
@@ -28,5 +30,6 @@ def as_json(outcome: Outcome) -> dict[str, Any]:
     """The same, whole."""
     return {
         "form": outcome.form.name, "seed": outcome.seed, "seconds": outcome.form.seconds, "done": outcome.done,
-        "violations": outcome.violations, "promises": [asdict(one) for one in outcome.checked],
+        "stopped_early": outcome.stopped_early, "violations": outcome.violations,
+        "promises": [asdict(one) for one in outcome.checked],
     }  # fmt: skip

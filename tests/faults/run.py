@@ -52,6 +52,7 @@ class Outcome:
     seed: int
     done: dict[str, int] = field(default_factory=dict)
     checked: list[Checked] = field(default_factory=list)
+    stopped_early: bool = False
 
     @property
     def violations(self) -> int:
@@ -79,7 +80,9 @@ class Run:
             await self._known()
             if await self._trouble():
                 history = await self._read()
-                return Outcome(self._form, self._seed, self._counts(history), certain(history, self._told()))
+                return Outcome(
+                    self._form, self._seed, self._counts(history), certain(history, self._told()), stopped_early=True
+                )
             await self._peace()
             told = self._told()
             history = await self._read()
