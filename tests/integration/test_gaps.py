@@ -274,7 +274,7 @@ class Owner:
     async def __aenter__(self) -> Any:
         self._member = member(replace(self._replica, deciding=self), self._bootstrap, self._topic, self._topic)  # type: ignore[arg-type]
         joined = await self._member.__aenter__()
-        joined._heard = self.heard
+        joined._heard, joined._consumer._noted = self.heard, self.heard.noted
         return joined
 
     async def __aexit__(self, *why: Any) -> None:
