@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down test lint format types arch bench bench-kit faults docs lock
+.PHONY: help setup demo up down test lint format types arch bench bench-kit faults crash docs lock
 
 bin := .venv/bin
 
@@ -37,6 +37,9 @@ arch: setup      ## import-linter: who may know whom
 
 bench: setup     ## speed; writes bench/results/latest.json
 	@$(bin)/python -m bench.journeys $(ARGS)
+
+crash: setup     ## a service killed at every await of its loops; CRASH_POINTS=all for every way there
+	@$(bin)/pytest tests/crash $(ARGS)
 
 bench-kit: setup ## the limit of the kit; writes bench/results/kit.json
 	@$(bin)/python -m bench.kit $(ARGS)

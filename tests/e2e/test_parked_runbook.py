@@ -142,7 +142,7 @@ def stop(world: World, service: str, topic: str) -> None:
 
 def test_a_name_that_is_no_row_and_wishes_without_any_row_are_sentences(drilled: World) -> None:
     for words, sentence in {
-        ("show", "17"): "is no row", ("retry", "intake/17"): "nothing is set aside under 17",
+        ("show", "17"): "is no row", ("retry", "intake/900017"): "nothing is set aside under 900017",
         ("retry",): "name rows", ("discard", "--reason", "x", "intake/1", "--service", "intake"): "not both",
         ("list", "--service", "billing"): "is none of", ("retry", "intake/1", "--rate", "fast"): "is no pace",
     }.items():  # fmt: skip
