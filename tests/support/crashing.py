@@ -117,7 +117,7 @@ class Point:
 
 @dataclass
 class Fault:
-    """The infrastructure's trouble, `times` times: the call fails at this phase when it is awaited from these functions."""
+    """Trouble, `times` times: this call of the first of these functions fails when the others wait for it."""
 
     functions: str
     call: str
@@ -127,10 +127,10 @@ class Fault:
 
     def strikes(self, point: Point) -> bool:
         """True when this is the call that is to fail."""
-        waiting = {site.function.rpartition(".")[2] for site in point.path}
-        return (
-            self.times > 0 and (self.call, self.phase) == (point.call, point.moment) and waiting >= set(self.functions.split())
-        )
+        waiting = [site.function.rpartition(".")[2] for site in point.path]
+        wanted = self.functions.split()
+        here = (self.call, self.phase, wanted[0]) == (point.call, point.moment, waiting[0])
+        return self.times > 0 and here and set(wanted) <= set(waiting)
 
 
 @dataclass
