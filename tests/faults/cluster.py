@@ -16,7 +16,7 @@ from tests.faults.code import leaderless
 from tests.faults.schedule import Fault
 
 from cli.stack import Stack, StackError
-from cli.stack.names import SERVICES, ProcessName
+from cli.stack.names import INFRA, SERVICES, ProcessName
 
 _LOOK_EVERY, _FIRST_PAUSE, _LONGEST_PAUSE, _LIVED = 0.5, 2.0, 10.0, 20.0
 _STANDS, _RUNS = 0.06, 0.02
@@ -76,7 +76,11 @@ class Cluster:
         await act(fault)
 
     async def make_whole(self) -> None:
-        """Everything that should run does, and nothing is frozen."""
+        """Everything that should run does, whatever was cut short, and nothing is frozen or stalled."""
+        leaderless(self._stack.home).unlink(missing_ok=True)
+        for name in INFRA:
+            if await self._call(self._stack.pid, name) is None:
+                await self._call(self._stack.start, name)
         for name in self._wanted:
             await self._call(self._stack.thaw, name)
         self._held.clear()
@@ -117,7 +121,7 @@ class Cluster:
         await self._call(self._stack.kill, "kafka")
         self.done["outages of the broker"] += 1
         await asyncio.sleep(fault.lasts)
-        gone.unlink()
+        gone.unlink(missing_ok=True)
         await self._call(self._stack.start, "kafka")
         if self._stack.kafka_bootstrap != self._bootstrap:
             raise StackError("somebody took the broker's port while it was down: run again")

@@ -79,6 +79,7 @@ class Run:
             await self._load.list_therapists()
             await self._known()
             if await self._trouble():
+                await self._cluster.make_whole()
                 history = await self._read()
                 return Outcome(
                     self._form, self._seed, self._counts(history), certain(history, self._told()), stopped_early=True
@@ -101,13 +102,13 @@ class Run:
         self._poisoner = Poisoner(self._outside, self._seed)
         people = People(self._load.parts, sessions=True, absent=self._load.absent)
         self._players = Players(self._stack.kafka_bootstrap, self._outside, people)
-        tasks = [asyncio.create_task(each) for each in (self._cluster.supervise(), self._players.play())]
+        self._always = [asyncio.create_task(each) for each in (self._cluster.supervise(), self._players.play())]
         try:
             yield
         finally:
-            for task in tasks:
+            for task in self._always:
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.gather(*self._always, return_exceptions=True)
             await self._outside.close()
             self._cluster.close()
 
@@ -149,6 +150,7 @@ class Run:
         """Returns at a violation that nothing can mend, if that is what was asked for."""
         while True:
             await asyncio.sleep(_LOOK_EVERY)
+            self._all_there()
             if self._fail_fast and any(one.violations for one in certain(self._players.history, self._told())):
                 self._tell("a violation is certain: stopping early")
                 return
@@ -173,11 +175,18 @@ class Run:
         began = clock()
         await self._load.finish(self._form.settle_within / 2)
         while clock() < began + self._form.settle_within:
+            self._all_there()
             quiet = clock() - max(self._players.quiet_since, began)
             if (quiet > _QUIET and self._settled()) or quiet > self._form.stuck_after:
                 break
             await asyncio.sleep(1.0)
         self._tell("settled" if self._settled() else "not settled")
+
+    def _all_there(self) -> None:
+        """Raises what ended the supervisor or the players, without whom a run says nothing."""
+        for task in self._always:
+            if task.done():
+                task.result()
 
     def _settled(self) -> bool:
         history, told = self._players.history, self._told()
