@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -111,9 +112,16 @@ def contended(world: World) -> Callable[[Any, Any], Awaitable[NoContext]]:
 
 async def rival(world: World, life: Life, _: Service) -> None:
     """Another member comes when something was done."""
-    while not (life.dead or await world.elsewhere.fetchval("SELECT count(*) FROM messaging.inbox")):
-        await asyncio.sleep(0.02)
+    await till(world, life, "SELECT count(*) > 0 FROM messaging.inbox")
     await another_member(world, life)
+
+
+async def till(world: World, life: Life, holds: str) -> None:
+    """Not for ever, since the moment may be missed."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(5):
+            while not (life.dead or await world.elsewhere.fetchval(holds)):
+                await asyncio.sleep(0.03)
 
 
 async def another_member(world: World, life: Life) -> None:
@@ -202,8 +210,7 @@ def held() -> Sequence[Fault]:
 
 async def rival_meanwhile(world: World, life: Life, service: Service) -> None:
     """Another member comes while they are."""
-    while not (life.dead or await world.elsewhere.fetchval("SELECT max(attempts) > 2 FROM messaging.progress")):
-        await asyncio.sleep(0.02)
+    await till(world, life, "SELECT max(attempts) > 2 FROM messaging.progress")
     await another_member(world, life)
 
 

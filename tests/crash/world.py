@@ -62,7 +62,7 @@ class Scenario:
     load: Callable[["World"], Callable[[Any, Any], Awaitable[Any]]] | None = None
     faults: Callable[[], Sequence[Fault]] = tuple
     max_batch: int = 10
-    at_once: int = 4
+    at_once: int = 6
     goes_on: bool = True
 
 

@@ -287,7 +287,7 @@ class Clock:
     _WAITING = ("sleep", "wait_for", "gather", "shield", "wait")
     _MADE = ("Event", "Lock", "Queue", "Condition", "Semaphore", "timeout")
 
-    def __init__(self, longest: float = 0.1) -> None:
+    def __init__(self, longest: float = 0.25) -> None:
         self._longest = longest
 
     def __getattr__(self, name: str) -> Any:
@@ -376,7 +376,7 @@ def wrap(modules: Collection[ModuleType], patch: Callable[[Any, str, Any], None]
         id(asyncio): Clock(),
         id(asyncpg): Drivers(asyncpg),
         id(producer): _maker(producer, producer.stop),
-        id(consumer): _maker(consumer, _left, heartbeat_interval_ms=100),
+        id(consumer): _maker(consumer, _left, heartbeat_interval_ms=300),
         id(AIOKafkaAdminClient): _maker(AIOKafkaAdminClient, AIOKafkaAdminClient.close),
         id(KafkaBroker): _maker(KafkaBroker, None, consumer_only=True),
     }
