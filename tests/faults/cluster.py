@@ -121,8 +121,8 @@ class Cluster:
         await self._call(self._stack.kill, "kafka")
         self.done["outages of the broker"] += 1
         await asyncio.sleep(fault.lasts)
-        gone.unlink(missing_ok=True)
         await self._call(self._stack.start, "kafka")
+        gone.unlink(missing_ok=True)
         if self._stack.kafka_bootstrap != self._bootstrap:
             raise StackError("somebody took the broker's port while it was down: run again")
 

@@ -18,6 +18,8 @@ _LONG_ENOUGH = 8.0
 _FORGIVING = 40.0
 # So long after a kill or a freeze the partitions are shared again.
 _REJOINED = 14.0
+# So long after a kill a replica has its share of the work again, the relay's leases included.
+_AT_WORK = 20.0
 # So many attempts to place a fault where it does most; then anywhere.
 _PICKY = 700
 _APART, _SLOW_FOR = 2.0, 6.0
@@ -50,14 +52,16 @@ def plan(form: Form, seed: int) -> list[Fault]:
 
 
 def _servers(form: Form, rng: random.Random) -> Iterator[Fault]:
-    """Outages of the broker and of PostgreSQL, evenly; the broker's longest comes last."""
+    """Outages of the broker, with people who go on referring over HTTP, and of PostgreSQL; the broker's longest comes last."""
     *outages, longest = sorted(form.outages)
     rng.shuffle(outages)
     slot = (form.seconds - sum(form.outages)) / (len(form.outages) + 1)
     at = 0.0
     for lasts in (*outages, longest):
         at += slot
-        yield Fault(at - min(slot, 10.0) * rng.uniform(0.1, 0.5), "broker", "kafka", lasts)
+        begins = at - min(slot, 10.0) * rng.uniform(0.0, 0.3)
+        yield Fault(begins, "broker", "kafka", lasts)
+        yield Fault(begins + 0.3, "burst")
         at += lasts
     for number, lasts in enumerate(form.restarts):
         slot = form.seconds / len(form.restarts)
@@ -66,9 +70,13 @@ def _servers(form: Form, rng: random.Random) -> Iterator[Fault]:
 
 
 def _processes(form: Form, rng: random.Random, faults: list[Fault]) -> None:
-    """Every process has its turn; who sends into the last outage of the broker lives on, to see what it does afterwards."""
+    """Every process has its turn; who sends into the last outage of the broker lives on, to see what it does afterwards.
+
+    In a short run intake dies without a database, and then no more.
+    """
     names = processes(REPLICAS, form.roles)
-    deadly, frozen = cycle(rng.sample(names, len(names))), cycle(rng.sample(names, len(names)))
+    mortal = [name for name in names if len(form.outages) > 1 or not name.startswith("intake")]
+    deadly, frozen = cycle(rng.sample(mortal, len(mortal))), cycle(rng.sample(names, len(names)))
     outages = [fault for fault in faults if fault.kind == "broker"]
     away = [fault for fault in faults if fault.kind == "postgres"]
     died = [kill for outage in away for kill in _without_database(outage, names)]
@@ -115,7 +123,8 @@ def _spared(kill: Fault, outages: Sequence[Fault]) -> bool:
 
 def _lives_on(kill: Fault, outages: Sequence[Fault]) -> bool:
     last = max(outages)
-    return kill.target.startswith(("intake", "matching")) and kill.over > last.at and last.lasts > _FORGIVING
+    sends = kill.target.startswith(("intake", "matching")) and last.lasts > _FORGIVING
+    return sends and kill.over > last.at - _AT_WORK
 
 
 def _slowed(form: Form, rng: random.Random, servers: Sequence[Fault]) -> Iterator[Fault]:
