@@ -216,9 +216,10 @@ async def rival_meanwhile(world: World, life: Life, service: Service) -> None:
 
 async def more_partitions(world: World, life: Life, service: Service) -> None:
     """Somebody has raised the number of partitions: nothing is read any more, until a person has stopped the service."""
-    while not hasattr(service, "membership"):
+    while not (life.dead or hasattr(service, "membership")):
         await asyncio.sleep(0.005)
-    service.membership._partitions.wrong = "too many partitions"
+    if not life.dead:
+        service.membership._partitions.wrong = "too many partitions"
     while not life.dead and len({p.path[0].line for p in life.met if p.path[0].function.endswith("Membership._take")}) < 2:
         await asyncio.sleep(0.02)
     service.stopping.set()

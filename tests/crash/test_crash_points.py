@@ -50,11 +50,12 @@ async def lived(worlds: Sequence[World], runs: Sequence[Run]) -> list[tuple[Scen
     return lives
 
 
-def met_in(calm: Sequence[tuple[Scenario, Life]]) -> dict[Point, Scenario]:
-    """Every point, with the shortest scenario in which it is met."""
-    met: dict[Point, Scenario] = {}
+def met_in(calm: Sequence[tuple[Scenario, Life]]) -> dict[Point, list[Scenario]]:
+    """Every point, with the scenarios in which it was met, the shortest first."""
+    met: dict[Point, list[Scenario]] = {}
     for scenario, life in sorted(calm, key=lambda one: sum(one[1].met.values())):
-        met = dict.fromkeys(life.met, scenario) | met
+        for point in life.met:
+            met.setdefault(point, []).append(scenario)
     return met
 
 
@@ -76,22 +77,22 @@ def ways(point: Point) -> set[Hashable]:
 AIM = {"awaits": awaits, "moments": moments, "ways": ways}[os.environ.get("CRASH_POINTS", "awaits")]
 
 
-def chosen(met: Mapping[Point, Scenario], missing: set[Hashable], tried: Counter[Point]) -> list[Point]:
-    """Points that meet what is missing: those that were tried least, deaths after the effect first, short scenarios first."""
-    points = []
+def chosen(met: Mapping[Point, Sequence[Scenario]], missing: set[Hashable], tried: Counter[Point]) -> dict[Point, Scenario]:
+    """Points that meet what is missing, deaths after the effect first; what was tried before comes in another scenario."""
+    points: dict[Point, Scenario] = {}
     for point in sorted(met, key=lambda point: (tried[point], not point.moment.startswith("after"))):
         if not missing.isdisjoint(AIM(point)):
-            points.append(point)
+            points[point] = met[point][tried[point] % len(met[point])]
             missing = missing - AIM(point)
-    tried.update(points)
+    tried.update(list(points))
     return points
 
 
-def in_turn(points: Sequence[Point], met: Mapping[Point, Scenario], at_once: int) -> list[Run]:
+def in_turn(points: Mapping[Point, Scenario], at_once: int) -> list[Run]:
     """So many deaths in a row, where the scenario allows it."""
     runs: list[Run] = []
     for scenario in SCENARIOS:
-        mine, size = [point for point in points if met[point] is scenario], min(at_once, scenario.at_once)
+        mine, size = [point for point in points if points[point] is scenario], min(at_once, scenario.at_once)
         runs += [(scenario, *mine[start : start + size]) for start in range(0, len(mine), size)]
     return runs
 
@@ -106,7 +107,7 @@ async def killed_everywhere(worlds: Sequence[World]) -> None:
     for at_once in (6, 3, 1, 1, 1, 1):
         fell = {part for world in worlds for point in world.fell for part in AIM(point)}
         wanted = {part for point in met for part in AIM(point)}
-        await lived(worlds, in_turn(chosen(met, wanted - fell, tried), met, at_once))
+        await lived(worlds, in_turn(chosen(met, wanted - fell, tried), at_once))
     await asyncio.gather(*(world.close() for world in worlds))
 
 

@@ -174,14 +174,14 @@ class World:
             await self._over([*asking, *happening], crashed)
             service.stopping.set()
             await asyncio.wait([crashed, running], return_when=asyncio.FIRST_COMPLETED, timeout=WITHIN)
-        for task in (crashed, settled, *happening):
+        for task in (crashed, settled):
             task.cancel()
-        await asyncio.wait([crashed, settled, *happening])
         if not life.dead and not running.done():
             self.violations.append("the service does not stop")
         elif not life.dead and (error := running.exception()):
             self.violations.append(f"the service ended with {error!r}")
         await life.die() if life.dead else await self._forget(life)
+        await asyncio.wait([crashed, settled, *happening], timeout=WITHIN)
 
     async def _over(self, tasks: "Sequence[asyncio.Task[Any]]", crashed: "asyncio.Task[Any]") -> None:
         for task in tasks:
