@@ -203,6 +203,11 @@ def slow() -> Sequence[Fault]:
     ]
 
 
+def in_doubt() -> Sequence[Fault]:
+    """Nobody knows in time what is stopped, so that a batch has to ask."""
+    return [Fault("look turned", "fetch", asyncpg.ConnectionDoesNotExistError, times=10_000)]
+
+
 def held() -> Sequence[Fault]:
     """The database goes while records are taken one by one."""
     return [*no_commits(), Fault("_alone", "fetchval", asyncpg.ConnectionDoesNotExistError, times=4)]
@@ -245,6 +250,7 @@ SCENARIOS = [
     Scenario("a rebalance", few, all_few, during=rival, faults=no_commits),
     Scenario("a stop", few, all_few, faults=no_commits),
     Scenario("a slow database", limit, at_the_limit, faults=slow),
+    Scenario("a topic may be stopped", few, all_few, faults=in_doubt),
     Scenario("a flood", flood, all_of_the_flood, max_batch=200),
     Scenario("readers died", few, all_few, before=died_before, at_once=1),
     Scenario("readers died and rebalance", few, all_few, before=died_before, during=rival_meanwhile, faults=held, at_once=1),
