@@ -3,6 +3,7 @@
 import asyncio
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,36 @@ def test_offsets_are_committed_after_the_write_and_once_more_when_the_member_lea
     during(database, scenario)
     assert asyncio.run(committed(infra.bootstrap, topic, topic)) == 21
     assert journal(database) == words(21)
+
+
+def test_what_comes_one_by_one_while_a_small_batch_is_in_hand_is_the_next_batch(
+    infra: Infra, database: FreshDatabase, topic: str
+) -> None:
+    taken: list[int] = []
+
+    async def scenario(replica: Replica) -> None:
+        in_hand, go_on = asyncio.Event(), asyncio.Event()
+
+        async def slowly(records: Sequence[Any]) -> None:
+            taken.append(len(records))
+            in_hand.set()
+            await go_on.wait()
+
+        replica.deciding.take = slowly  # type: ignore[method-assign]
+        async with member(replica, infra.bootstrap, topic, topic) as membership:
+            await publish(infra.bootstrap, topic, [said("w1")])
+            await in_hand.wait()
+            membership.turned = none  # type: ignore[method-assign]
+            for word in words(5):
+                await publish(infra.bootstrap, topic, [said(word)])
+            go_on.set()
+            await until(lambda: asyncio.sleep(0, sum(taken) == 6))
+
+    async def none() -> None:
+        return
+
+    during(database, scenario)
+    assert taken == [1, 5]
 
 
 def test_a_batch_that_is_held_is_given_up_when_its_partitions_go_and_nothing_of_it_is_committed(

@@ -173,15 +173,15 @@ def handed(episode: str) -> Received:
 
 
 @asynccontextmanager
-async def replicas(database: FreshDatabase, count: int) -> AsyncIterator[list[Processor]]:
-    pools = [await asyncpg.create_pool(database.runtime_dsn, min_size=1, max_size=2) for _ in range(count)]
+async def replicas(database: FreshDatabase, stores: Sequence[Store]) -> AsyncIterator[list[Processor]]:
+    pools = [await asyncpg.create_pool(database.runtime_dsn, min_size=1, max_size=2) for _ in stores]
     policy = Policy("matching.parked.v1", timedelta(hours=1), b"key")
     try:
         yield [
             Processor(
-                pool, ROUTES, "/rapport/matching", "matching.events.v1", Store(Terms()).load, policy, lambda: None
+                pool, ROUTES, "/rapport/matching", "matching.events.v1", store.load, policy, lambda: None, store.keep
             )
-            for pool in pools
+            for pool, store in zip(pools, stores, strict=True)
         ]  # fmt: skip
     finally:
         await asyncio.gather(*(pool.close() for pool in pools))
@@ -189,9 +189,10 @@ async def replicas(database: FreshDatabase, count: int) -> AsyncIterator[list[Pr
 
 def test_replicas_that_race_give_every_place_once_and_leave_the_others_waiting(database: FreshDatabase) -> None:
     episodes = [f"e-{n}" for n in range(40)]
+    stores = [Store(Terms()) for _ in range(4)]
 
     async def race() -> tuple[list[str], list[Any], list[Any]]:
-        async with replicas(database, 4) as processors:
+        async with replicas(database, stores) as processors:
             await processors[0].handle([said(listed(5), f"t-{n}", "/directory") for n in range(3)])
             await processors[0].handle([handed(episode) for episode in episodes])
             choices = [said(ChoiceMade(therapist_id="any"), episode) for episode in episodes]
@@ -206,3 +207,26 @@ def test_replicas_that_race_give_every_place_once_and_leave_the_others_waiting(d
     assert outcomes == ["applied"] * len(episodes)
     assert stages == [("offered", 15), ("waiting", 25)]
     assert places == [(f"t-{n}", 5, 5, 5) for n in range(3)]
+
+
+def test_what_a_batch_left_is_not_read_again_and_is_what_the_database_has(database: FreshDatabase) -> None:
+    mine, other, fresh = (Store(Terms()) for _ in range(3))
+
+    async def choose(processor: Processor, *episodes: str) -> None:
+        await processor.handle([handed(episode) for episode in episodes])
+        await processor.handle([said(ChoiceMade(therapist_id="any"), episode) for episode in episodes])
+
+    async def decide() -> tuple[Sequence[Any], Sequence[Any], list[dict[str, Seats]]]:
+        async with replicas(database, [mine, other]) as (one, two), connections(database, 1) as (connection,):
+            await one.handle([said(listed(5), f"t-{n}", "/directory") for n in range(3)])
+            await choose(one, "e-1", "e-2", "e-3")
+            after_mine = await mine.changed(connection)
+            await choose(two, "e-4")
+            after_other = await mine.changed(connection)
+            await choose(one, "e-5", "e-6")
+            return after_mine, after_other, [dict((await store.load(connection, [])).seats) for store in (mine, fresh)]
+
+    after_mine, after_other, (kept, read) = asyncio.run(decide())
+    assert (after_mine, len(after_other)) == ([], 1)
+    assert kept == read
+    assert sum(seats.counter for seats in read.values()) == 6

@@ -9,4 +9,5 @@ from messaging.service import Service
 
 def build(settings: Settings) -> Service:
     """The service, ready to run; handlers get the directory as their context."""
-    return Service("matching", settings, ROUTES, Store(settings.terms()).load, add_api)
+    store = Store(settings.terms())
+    return Service("matching", settings, ROUTES, store.load, add_api, kept=store.keep)

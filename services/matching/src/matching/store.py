@@ -42,10 +42,22 @@ class Store:
 
     async def load(self, connection: Any, messages: Sequence[Any]) -> Directory:
         """The directory of this batch."""
-        versions, counters = zip(*self._known.values(), strict=True) if self._known else ((), ())
-        if changed := await connection.fetch(CHANGED, list(self._known), versions, counters):
+        if changed := await self.changed(connection):
             self._take(changed)
         return self._directory
+
+    async def changed(self, connection: Any) -> Sequence[Any]:
+        """Rows of CHANGED: what others did since, and what a batch of ours did that was not kept."""
+        versions, counters = zip(*self._known.values(), strict=True) if self._known else ((), ())
+        rows: Sequence[Any] = await connection.fetch(CHANGED, list(self._known), versions, counters)
+        return rows
+
+    def keep(self, directory: Directory) -> None:
+        """The directory as a batch left it, once that is committed whole: what we took and freed need not be read again."""
+        self._directory = directory
+        for subject, seats in directory.seats.items():
+            if subject in self._known:
+                self._known[subject] = self._known[subject][0], seats.counter
 
     def _take(self, rows: Sequence[Any]) -> None:
         listings = {row["subject"]: _LISTING.validate_json(row["body"]) for row in rows if row["body"] is not None}

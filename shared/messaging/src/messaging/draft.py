@@ -87,15 +87,7 @@ class Draft:
     def columns(self) -> tuple[Any, ...]:
         """The parameters of `messaging.write`, in its order."""
         states = [
-            (
-                s.kept.kind,
-                s.key,
-                s.version,
-                s.kept.schema,
-                s.sequence,
-                s.body,
-                json.dumps(sorted(s.blocked)) if s.blocked else "[]",
-            )
+            (s.kept.kind, s.key, s.version, s.kept.schema, s.sequence, s.body, to_json(sorted(s.blocked)).decode())
             for s in self.subjects
         ]
         cancelled = [name for name, timer in self.timers.items() if timer is None]

@@ -31,8 +31,9 @@ log = structlog.get_logger()
 _LEAVE_WITHIN = 10.0
 # Round trips cost more than records: a breath after a small batch, as long as the batch itself took, lets the next one grow
 # when the machine is busy. Batches of this size are large enough.
-BREATH, _LONGEST_BREATH, _FULL = 0.005, 0.1, 200
-_PROGRESS_EVERY, _BROKER_SILENT = 1.0, 15.0
+BREATH, _LONGEST_BREATH, _FULL = 0.02, 0.1, 200
+# Offsets that are not committed when a process dies are read again, which costs little; each commit costs every subject heard.
+_COMMIT_EVERY, _PROGRESS_EVERY, _BROKER_SILENT = 2.0, 1.0, 15.0
 
 
 async def _raw_parser(records: Any) -> KafkaMessage:
@@ -71,20 +72,22 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]
         self._pool, self._meters = pool, meters
         self.assigned: set[TopicPartition] = set()
         self.joined = False
-        self._progress_at, self._taking = 0.0, cast("asyncio.Task[None] | None", None)
+        self._commit_at, self._progress_at, self._taking = 0.0, 0.0, cast("asyncio.Task[None] | None", None)
         self._looked, self._left = asyncio.Event(), asyncio.Event()
         self._committed: dict[TopicPartition, int] = {}
         self._subscriber = broker.subscriber(
             *topics, group_id=group, batch=True, ack_policy=AckPolicy.MANUAL, parser=_raw_parser, decoder=_raw_decoder,
             batch_timeout_ms=idle_ms, max_records=max_batch, auto_offset_reset="earliest", rebalance_timeout_ms=60_000,
             partition_assignment_strategy=(RangePartitionAssignor,), max_poll_interval_ms=1_800_000, listener=self,
-            fetch_max_wait_ms=100,
+            fetch_max_wait_ms=500,
         )  # fmt: skip
         self._subscriber(self._take)
 
     async def _take(self, records: Sequence[ConsumerRecord]) -> None:
         # Under which assignment they came, before anything is waited for: under the next one they would be out of turn.
-        given_up = self._consumer.given_up
+        given_up, small = self._consumer.given_up, len(records) < _FULL
+        if small:
+            self._rest()
         await self._looked.wait()
         if self._partitions.wrong:
             await self._left.wait()
@@ -94,11 +97,24 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]
         self._consumer.handle = self._suspects.way
         began = monotonic()
         before, self._taking = self._taking, asyncio.create_task(self._consumer.take(records, given_up))
-        if len(records) < _FULL:
+        if small:
             await self._taking
             await asyncio.sleep(min(max(self._breath, monotonic() - began), _LONGEST_BREATH))
+            self._read_on()
         elif before:
             await before
+
+    # A fetch that is asked for while a batch is in hand comes back with the first record there is, and what comes after that
+    # one waits for yet another batch.
+    def _rest(self) -> None:
+        reading = self._subscriber.consumer
+        if reading:
+            reading.pause(*reading.assignment())
+
+    def _read_on(self) -> None:
+        reading = self._subscriber.consumer
+        if reading:
+            reading.resume(*(tp for tp in reading.assignment() if tp.topic not in self._stops.topics))
 
     def missing(self) -> str | None:
         """What keeps this member from reading: no assignment yet, or a broker that has not answered lately."""
@@ -119,7 +135,9 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]
             return
         self._meters.turn.set(time())
         self._partitions.look(reading)
-        await self._commit()
+        if time() - self._commit_at > _COMMIT_EVERY:
+            self._commit_at = time()
+            await self._commit()
         if time() - self._progress_at > _PROGRESS_EVERY:
             self._progress_at = time()
             await progress.write(self._pool, reading, self.assigned, self._consumer)

@@ -31,7 +31,7 @@ from messaging.metrics import Meters
 from messaging.operating import Operating
 from messaging.operating_api import add_operating
 from messaging.parking import Policy
-from messaging.processor import Processor
+from messaging.processor import Processor, forgotten
 from messaging.relay import Relay
 from messaging.routes import Routes
 from messaging.settings import KitSettings
@@ -55,14 +55,17 @@ NO_CONTEXT = NoContext()
 class Service:
     """One process of a service, with the roles it was started for.
 
-    `load` is the context of its handlers: a value, or what loads it for a batch.
+    `load` is the context of its handlers: a value, or what loads it for a batch. `kept` is given what a batch made of it,
+    once that is committed whole.
     """
 
     def __init__(
         self, name: str, settings: KitSettings, routes: Routes, load: Load = NO_CONTEXT,
         add_api: Callable[[FastAPI, "Service"], None] | None = None,
         recording: Callable[["Service"], Recording] | None = None,
+        kept: Callable[[Any], None] = forgotten,
     ) -> None:  # fmt: skip
+        self._kept = kept
         self.name, self.settings, self.routes, self._load, self._add_api = name, settings, routes, load, add_api
         machinery.add_to(routes)
         self._recording, self.chores = recording, list[Chore]()
@@ -115,7 +118,9 @@ class Service:
             parked_topic(self.name), settings.early_limit, settings.secret_key.get_secret_value().encode(),
             settings.faults, settings.faults_within, stops.doubt,
         )  # fmt: skip
-        self.processor = Processor(self.pool, self.routes, self.source, self.topic, self._load, policy, self._committed.set)
+        self.processor = Processor(
+            self.pool, self.routes, self.source, self.topic, self._load, policy, self._committed.set, self._kept
+        )
         self.door = Door(self.routes, self.processor, settings.max_batch)
         self.workers = Workers(self.pool, self.routes, self.processor, self.source, settings.timer_attempts)
         self.operating = Operating(self.pool, self.routes, self.source, self.topic, policy, self._committed.set)
