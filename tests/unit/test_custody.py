@@ -96,6 +96,25 @@ def test_what_a_late_receiver_handed_on_twice_moves_nobody() -> None:
     assert journey.findings(after=DAY) == []
 
 
+def test_a_desk_that_is_asked_again_while_it_has_the_episode_and_answers_late_still_hands_it_on() -> None:
+    journey = Journey()
+    intake_desk, arbiter = journey.intake(), journey.matching()
+    intake_desk.offer("matching")
+    intake_desk.accept()
+    arbiter.offer("followup", "followup")
+    arbiter.overdue()
+    arbiter.accept()
+    arbiter.offer("followup", "followup")
+    late = arbiter.overdue()
+    arbiter.overdue()
+    arbiter.answer("accepted", to=late)
+    arbiter.accept()
+    arbiter.offer("followup", "followup")
+    arbiter.accept()
+    assert custodians(journey.events) == ["intake", "matching", "care-lead", "care-lead", "followup"]
+    assert journey.findings(after=DAY) == []
+
+
 def test_a_decline_that_was_escalated_leaves_nothing_lying() -> None:
     journey = Journey()
     arbiter = journey.intake()

@@ -91,11 +91,14 @@ class _TooLate:
         return any((offer.handoff_id, offer.receiver) in self._late for offer in self._received_by(event.handoff_id))
 
     def _received_by(self, handoff_id: str) -> Iterator[handoff.HandoffOffered]:
-        """The handoff by which this one's giver came to the episode, the one by which its giver did, and so on."""
+        """The handoff by which this one's giver came to the episode, the one by which its giver did, and so on.
+
+        A desk that is asked again while it has the episode came to it before that.
+        """
         offer, before, seen = self._offers.get(handoff_id), self._before(handoff_id), {handoff_id}
         while offer and before and before.handoff_id not in seen:
             seen.add(before.handoff_id)
-            if before.receiver == offer.giver:
+            if before.receiver == offer.giver != before.giver:
                 yield before
                 offer = before
             before = self._before(before.handoff_id)
