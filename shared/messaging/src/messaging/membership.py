@@ -29,8 +29,8 @@ from messaging.suspects import Suspects
 
 log = structlog.get_logger()
 _LEAVE_WITHIN = 10.0
-# Round trips cost more than records: a breath after a small batch, as long as the batch itself took, lets the next one grow
-# when the machine is busy. Batches of this size are large enough.
+# Round trips cost more than records: a breath after a small batch, at least a third of what the batch took, lets the next one
+# grow when the machine is busy. Batches of this size are large enough.
 BREATH, _LONGEST_BREATH, _FULL = 0.02, 0.1, 200
 # Offsets that are not committed when a process dies are read again, which costs little; each commit costs every subject heard.
 _COMMIT_EVERY, _PROGRESS_EVERY, _BROKER_SILENT = 2.0, 1.0, 15.0
@@ -99,7 +99,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]
         before, self._taking = self._taking, asyncio.create_task(self._consumer.take(records, given_up))
         if small:
             await self._taking
-            await asyncio.sleep(min(max(self._breath, monotonic() - began), _LONGEST_BREATH))
+            await asyncio.sleep(min(max(self._breath, (monotonic() - began) / 3), _LONGEST_BREATH))
             self._read_on()
         elif before:
             await before
