@@ -135,25 +135,26 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]
             return
         self._meters.turn.set(time())
         self._partitions.look(reading)
-        if time() - self._commit_at > _COMMIT_EVERY:
+        if time() - self._commit_at > _COMMIT_EVERY and await self._commit():
             self._commit_at = time()
-            await self._commit()
         if time() - self._progress_at > _PROGRESS_EVERY:
             self._progress_at = time()
             await progress.write(self._pool, reading, self.assigned, self._consumer)
         await self._stops.look(reading)
 
-    async def _commit(self) -> None:
+    async def _commit(self) -> bool:
         reading, handled = self._subscriber.consumer, self._consumer.handled
         news = {tp: offset for tp, offset in handled.items() if tp in self.assigned and self._committed.get(tp) != offset}
         if reading is None or not news:
-            return
+            return False
         try:
             await asyncio.wait_for(self._heard.flush(reading), timeout=10)
             await asyncio.wait_for(reading.commit(news), timeout=10)
             self._committed |= news
+            return True
         except (KafkaError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             log.warning("offsets_not_committed", kind=type(error).__name__)
+            return False
 
     async def leave(self) -> None:
         """Nothing new is begun and a batch that is held is given up; one in hand is finished, and its offsets are committed."""
