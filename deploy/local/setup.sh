@@ -1,6 +1,6 @@
 #!/bin/sh
 # Makes .venv from requirements.lock; needs only python3 >= 3.11. Does nothing when it is already there.
-# Of several Pythons it takes the quickest: one built without optimisations costs the services a third more CPU.
+# Of several Pythons it takes the quickest: one built without optimisations costs the services a tenth more CPU.
 set -eu
 umask 022
 root=$(cd "$(dirname "$0")/../.." && pwd -P)
