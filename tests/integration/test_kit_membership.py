@@ -263,3 +263,16 @@ def test_progress_anywhere_ends_the_care(database: FreshDatabase) -> None:
         return reader.suspects.way == reader.suspects.take
 
     assert not during(database, scenario)
+
+
+def test_a_client_of_the_database_that_cannot_ask_holds_nobody_up(database: FreshDatabase) -> None:
+    async def nothing(_: Sequence[Any]) -> None:
+        return
+
+    async def scenario(replica: Replica) -> None:
+        await replica.pool.close()
+        suspects = Suspects(replica.pool, nothing, nothing)
+        await suspects.meet([said("x", topic="t", offset=10)])
+        await suspects.part()
+
+    during(database, scenario)

@@ -62,7 +62,7 @@ class Suspects:
 
     async def look(self, starts: Mapping[TopicPartition, int]) -> None:
         """The same, for these places."""
-        with suppress(asyncpg.PostgresError, OSError):
+        with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
             places = [(tp.topic, tp.partition, offset) for tp, offset in sorted(starts.items())]
             found = await self._pool.fetch(LOOK, *([place[i] for place in places] for i in range(3)), _KILLS)
             for row in found:
@@ -74,7 +74,7 @@ class Suspects:
         """The partitions go to others while we are alive: no record of them has killed us."""
         places, self._met, self._careful = sorted(self._careful), set(), {}
         if places:
-            with suppress(asyncpg.PostgresError, OSError, TimeoutError):
+            with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
                 await self._pool.execute(ALIVE, [tp.topic for tp in places], [tp.partition for tp in places], timeout=2)
 
     async def take(self, records: Sequence[ConsumerRecord]) -> None:
