@@ -6,7 +6,7 @@ target=${2:-/app/venv}
 wanted=$(mktemp)
 locked=$(mktemp)
 uv pip compile -q "services/$service/pyproject.toml" --constraints requirements.lock --no-header --no-annotate \
-    --no-emit-package rapport-contracts --no-emit-package rapport-messaging >"$wanted"
+    --no-emit-package rapport-contracts --no-emit-package rapport-messaging --no-emit-package rapport-ledger >"$wanted"
 
 # The blocks of requirements.lock (a name with its version, then its hashes) that this service needs.
 awk 'NR == FNR { need[$1]; next } /^[^ #]/ { keep = $1 in need } keep' "$wanted" requirements.lock >"$locked"
@@ -18,5 +18,8 @@ awk 'NR == FNR { need[$1]; next } /^[^ #]/ { keep = $1 in need } keep' "$wanted"
 uv venv -q "$target"
 export VIRTUAL_ENV="$target"
 uv pip sync -q --require-hashes "$locked"
-uv pip install -q --no-deps ./shared/contracts ./shared/messaging "./services/$service"
+shared="./shared/contracts ./shared/messaging"
+if grep -q '"rapport-ledger"' "services/$service/pyproject.toml"; then shared="$shared ./shared/ledger"; fi
+# shellcheck disable=SC2086
+uv pip install -q --no-deps $shared "./services/$service"
 rm "$wanted" "$locked"

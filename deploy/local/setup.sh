@@ -5,7 +5,7 @@ set -eu
 umask 022
 root=$(cd "$(dirname "$0")/../.." && pwd -P)
 tools=$root/.rapport/tools
-packages="shared/contracts shared/messaging shared/cli services/intake services/matching services/followup services/oversight"
+packages="shared/contracts shared/messaging shared/ledger shared/cli services/intake services/matching services/followup services/oversight"
 
 fail() {
     echo "rapport: $*" >&2

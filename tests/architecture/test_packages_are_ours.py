@@ -8,7 +8,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PACKAGES = {
     "intake": "services", "matching": "services", "followup": "services", "oversight": "services",
-    "contracts": "shared", "messaging": "shared", "cli": "shared",
+    "contracts": "shared", "messaging": "shared", "ledger": "shared", "cli": "shared",
 }  # fmt: skip
 
 

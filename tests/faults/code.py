@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 BUGS, CLIENT = Path(__file__).parent / "bugs", Path(__file__).parent / "client"
-_COPIED = ("services/*/src", "shared/contracts/src", "shared/messaging/src")
+_COPIED = ("services/*/src", "shared/contracts/src", "shared/messaging/src", "shared/ledger/src")
 
 
 class UnknownBug(Exception):
