@@ -5,6 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
+from hypothesis import strategies as st
+
 from contracts import followup, handoff, intake, matching
 from contracts.custody import Recorded
 from contracts.custody_check import Finding, check
@@ -121,3 +123,28 @@ def whole_journey() -> Journey:
 
 def plan() -> Event:
     return followup.PlanActivated(plan_id="p", therapist_id="t", urgency="routine", first_session_due=START + 7 * DAY)
+
+
+def any_journey(data: st.DataObject) -> Journey:
+    """Both arbiters hand on until matching and then followup holds the episode, with clocks that disagree by hours."""
+    skews = st.timedeltas(min_value=timedelta(hours=-5), max_value=timedelta(hours=5))
+    journey = Journey(skew={service: data.draw(skews) for service in ("matching", "followup")})
+    hand_on(data, journey.intake(), "matching", "matching")
+    hand_on(data, journey.matching(), "followup", "followup")
+    return journey
+
+
+def hand_on(data: st.DataObject, arbiter: Arbiter, receiver: str, kind: Kind) -> None:
+    arbiter.offer(receiver, kind)
+    for move in data.draw(st.lists(st.sampled_from(["overdue", "decline", "late-answer"]), max_size=3)):
+        asked = arbiter.standing()
+        if move == "decline":
+            arbiter.decline_and_escalate()
+            continue
+        arbiter.overdue()
+        if move == "late-answer":
+            arbiter.answer("accepted", to=asked)
+    arbiter.accept()
+    if arbiter.custody.custodian != receiver:
+        arbiter.offer(receiver, kind)
+        arbiter.accept()

@@ -7,13 +7,13 @@ from datetime import timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.support.journeys import DAY, EPISODE, NEED, Arbiter, Journey, whole_journey
+from tests.support.journeys import DAY, EPISODE, NEED, Journey, any_journey, whole_journey
 
 from contracts import handoff, intake, matching
 from contracts.custody import Recorded, custody_of
 from contracts.custody_check import check
 from contracts.event import Event
-from messaging.handoff import Custody, Kind
+from messaging.handoff import Custody
 
 
 def is_acceptance_of(receiver: str) -> Callable[[Event], bool]:
@@ -149,31 +149,6 @@ def test_every_acceptance_said_twice_is_found_whatever_the_journey(data: st.Data
     twice = data.draw(st.sampled_from([r for r in journey.events if isinstance(r[1], handoff.HandoffAccepted)]))
     journey.events.append((twice[0].model_copy(update={"id": "another", "sequence": 99}), twice[1]))
     assert journey.codes() == ["two"]
-
-
-def any_journey(data: st.DataObject) -> Journey:
-    """Both arbiters hand on until matching and then followup holds the episode, with clocks that disagree by hours."""
-    skews = st.timedeltas(min_value=timedelta(hours=-5), max_value=timedelta(hours=5))
-    journey = Journey(skew={service: data.draw(skews) for service in ("matching", "followup")})
-    hand_on(data, journey.intake(), "matching", "matching")
-    hand_on(data, journey.matching(), "followup", "followup")
-    return journey
-
-
-def hand_on(data: st.DataObject, arbiter: Arbiter, receiver: str, kind: Kind) -> None:
-    arbiter.offer(receiver, kind)
-    for move in data.draw(st.lists(st.sampled_from(["overdue", "decline", "late-answer"]), max_size=3)):
-        asked = arbiter.standing()
-        if move == "decline":
-            arbiter.decline_and_escalate()
-            continue
-        arbiter.overdue()
-        if move == "late-answer":
-            arbiter.answer("accepted", to=asked)
-    arbiter.accept()
-    if arbiter.custody.custodian != receiver:
-        arbiter.offer(receiver, kind)
-        arbiter.accept()
 
 
 def test_an_acceptance_removed_in_the_middle_leaves_a_giver_who_never_held_the_episode() -> None:
