@@ -41,6 +41,8 @@ class Cluster:
         self._begun: dict[str, tuple[float, float]] = {}
         self._threads = ThreadPoolExecutor(12)
         self._stalled: set[str] = set()
+        # A server that comes back late must not be taken away again before it is there.
+        self._broker_in_hand, self._database_in_hand = asyncio.Lock(), asyncio.Lock()
         self.done: Counter[str] = Counter()
         self._bootstrap, self._dsn = stack.kafka_bootstrap, stack.superuser_dsn
 
@@ -117,20 +119,22 @@ class Cluster:
 
     async def _broker(self, fault: Fault) -> None:
         gone = leaderless(self._stack.home)
-        gone.touch()
-        await self._call(self._stack.kill, "kafka")
-        self.done["outages of the broker"] += 1
-        await asyncio.sleep(fault.lasts)
-        await self._call(self._stack.start, "kafka")
-        gone.unlink(missing_ok=True)
+        async with self._broker_in_hand:
+            gone.touch()
+            await self._call(self._stack.kill, "kafka")
+            self.done["outages of the broker"] += 1
+            await asyncio.sleep(fault.lasts)
+            await self._call(self._stack.start, "kafka")
+            gone.unlink(missing_ok=True)
         if self._stack.kafka_bootstrap != self._bootstrap:
             raise StackError("somebody took the broker's port while it was down: run again")
 
     async def _postgres(self, fault: Fault) -> None:
-        await self._call(self._stack.kill if fault.target == "crash" else self._stack.stop, "postgres")
-        self.done["restarts of PostgreSQL"] += 1
-        await asyncio.sleep(fault.lasts)
-        await self._call(self._stack.start, "postgres")
+        async with self._database_in_hand:
+            await self._call(self._stack.kill if fault.target == "crash" else self._stack.stop, "postgres")
+            self.done["restarts of PostgreSQL"] += 1
+            await asyncio.sleep(fault.lasts)
+            await self._call(self._stack.start, "postgres")
         if self._stack.superuser_dsn != self._dsn:
             raise StackError("somebody took PostgreSQL's port while it was down: run again")
 

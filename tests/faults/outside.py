@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from itertools import chain, repeat
 from typing import Any
 
@@ -10,7 +11,7 @@ from aiokafka.errors import KafkaError
 from tests.faults import asking
 from tests.faults.history import MARK
 
-_ASK_WITHIN, _ASK_AGAIN, _AT_ONCE = 10.0, (0.2, 0.5, 1.0, 2.0, 4.0), 40
+_ASK_WITHIN, _ASK_AGAIN, _AT_ONCE, _CLOSE_WITHIN = 10.0, (0.2, 0.5, 1.0, 2.0, 4.0), 40, 10.0
 # What is known here may not be known there yet.
 _NOT_YET, _OURS_TO_MEND = 404, 500
 
@@ -36,7 +37,8 @@ class Outside:
         for task in self._waiting:
             task.cancel()
         await asyncio.gather(*self._waiting, return_exceptions=True)
-        await self._producer.stop()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._producer.stop(), _CLOSE_WITHIN)
 
     @property
     def waiting(self) -> int:

@@ -16,6 +16,7 @@ from contracts import clinical, followup
 from contracts.event import Event
 from contracts.operations import OutboxPosition
 from contracts.topics import INBOUND, OWNED, PARTITIONS, parked_topic
+from messaging.calm import calm
 
 TOPICS = (*INBOUND, *OWNED, *(parked_topic(source.rpartition("/")[2]) for source in OWNED.values()))
 _DESK = "matching-desk"
@@ -62,6 +63,7 @@ class Players:
             )
             try:
                 await consumer.start()
+                calm(consumer)
                 consumer.assign(list(self._next))
                 for tp, offset in self._next.items():
                     consumer.seek(tp, offset)

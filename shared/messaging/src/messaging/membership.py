@@ -20,6 +20,7 @@ from faststream.kafka import KafkaBroker, KafkaMessage
 from faststream.kafka.message import FAKE_CONSUMER
 
 from messaging import progress
+from messaging.calm import calm
 from messaging.consumer import Consumer, Take
 from messaging.gaps import Heard
 from messaging.metrics import Meters
@@ -179,6 +180,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]
         """Starts reading what is ours now; records that arrive before this is through wait."""
         self.assigned, self.joined = set(assigned), True
         self._partitions.look(self._subscriber.consumer)
+        calm(self._subscriber.consumer)
         try:
             starts = dict(zip(assigned, await asyncio.gather(*map(self._start, assigned)), strict=True))
             self._consumer.handled, self._committed = dict(starts), dict(starts)
