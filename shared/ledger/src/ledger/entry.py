@@ -83,4 +83,5 @@ def instant(at: datetime) -> str:
         if at.utcoffset() is None:
             raise ValueError("a time without a zone is none")
         at = at.astimezone(UTC)
-    return f"{at.isoformat(timespec='microseconds')[:26]}Z"
+    parts = (at.year, at.month, at.day, at.hour, at.minute, at.second, at.microsecond)
+    return "%04d-%02d-%02dT%02d:%02d:%02d.%06dZ" % parts  # noqa: UP031  # half the time of isoformat, for every entry
