@@ -72,12 +72,12 @@ def schemas(database: FreshDatabase) -> list[str]:
 def test_a_record_that_is_what_kafka_says_is_left_alone_and_the_new_one_goes(
     database: FreshDatabase, settings: Settings, ids: list[str]
 ) -> None:
-    before = sql(database, "SELECT count(*) AS events, max(n) AS newest FROM record")
+    before = sql(database, "SELECT count(*) AS events, max(index) AS newest FROM entry")
     code, said = rebuilt(settings)
     assert code == 0
     assert said[OVERSIGHT].endswith("the same")
     assert schemas(database) == []
-    assert sql(database, "SELECT count(*) AS events, max(n) AS newest FROM record") == before
+    assert sql(database, "SELECT count(*) AS events, max(index) AS newest FROM entry") == before
     acted = sql(database, "SELECT value FROM messaging.outbox ORDER BY n DESC LIMIT 1")[0]["value"]
     assert (json.loads(acted)["action"], json.loads(acted)["reason"]) == ("replay", "rebuild")
 
@@ -85,17 +85,17 @@ def test_a_record_that_is_what_kafka_says_is_left_alone_and_the_new_one_goes(
 def test_what_is_missing_changed_or_invented_on_record_is_counted_and_the_new_record_stays(
     database: FreshDatabase, settings: Settings, ids: list[str]
 ) -> None:
-    sql(database, "DELETE FROM record WHERE id = $1 RETURNING 1", ids[0])
-    sql(database, "UPDATE record SET digest = 'x' WHERE id = ANY ($1) RETURNING 1", ids[1:3])
+    sql(database, "DELETE FROM entry WHERE id = $1 RETURNING 1", ids[0])
+    sql(database, "UPDATE entry SET data = 'x' WHERE id = ANY ($1) RETURNING 1", ids[1:3])
     invented = """
-        INSERT INTO record (source, id, type, topic, part, position, digest, attributes)
-        SELECT source, 'invented', type, topic, part, position, digest, attributes FROM record WHERE id = $1 RETURNING 1"""
+        INSERT INTO entry (index, source, id, type, topic, part, position, recorded_at, digest, leaf)
+        SELECT -1, source, 'invented', type, topic, part, position, recorded_at, digest, leaf FROM entry WHERE id = $1 RETURNING 1"""
     sql(database, invented, ids[3])
     code, said = rebuilt(settings)
     assert code == 1
     assert said[OVERSIGHT].endswith("the same · 1 only in Kafka · 1 only on record · 2 with other content")
     assert schemas(database) == ["rebuilt"]
-    assert sql(database, "SELECT count(*) AS there FROM record WHERE id = $1", ids[0])[0]["there"] == 0, "it is only looked at"
+    assert sql(database, "SELECT count(*) AS there FROM entry WHERE id = $1", ids[0])[0]["there"] == 0, "it is only looked at"
 
 
 def test_it_asks_for_the_owner_since_the_runtime_role_may_build_nothing(settings: Settings) -> None:

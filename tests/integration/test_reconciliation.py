@@ -31,7 +31,7 @@ from oversight.reconciling import Reconciler, overview
 INTAKE, TOPIC = "/rapport/intake", "intake.events.v1"
 machinery.add_to(ROUTES)
 _EMPTY = """
-    TRUNCATE record, claimed, reconciled, messaging.hearing, messaging.progress, messaging.state, messaging.inbox,
+    TRUNCATE entry, claimed, reconciled, messaging.hearing, messaging.progress, messaging.state, messaging.inbox,
              messaging.outbox"""
 
 
@@ -244,6 +244,6 @@ def test_a_position_that_nobody_can_read_is_recorded_and_claims_nothing(use: Any
         broken = intake.position("p1")
         await oversight.read(Record(broken.headers, b"{}", TOPIC, 7, 0))
         assert await oversight.reconcile() == []
-        assert await oversight.pool.fetchval("SELECT count(*) FROM record") == 1
+        assert await oversight.pool.fetchval("SELECT count(*) FROM entry") == 1
 
     use(act)

@@ -9,8 +9,9 @@ import pytest
 from contracts.binary import Headers, attributes_of, to_headers
 from contracts.structured import read_structured
 from contracts.topics import topic_of
+from ledger.entry import LedgerEntry, flaw_of
 from oversight.domain.entry import once
-from oversight.entries import entry_of
+from oversight.entries import entries_of
 
 GOLDEN = Path(__file__).parents[2] / "contract" / "golden"
 KEY = b"a key of sixteen bytes or more"
@@ -34,10 +35,15 @@ def golden(event_type: str, **changed: str) -> Record:
     return Record(topic_of(event_type), to_headers(attributes_of(envelope)), data)
 
 
+def entry_of(record: Record, key: bytes) -> LedgerEntry:
+    return entries_of([record], key)[0]
+
+
 def test_an_event_of_ours_is_kept_whole() -> None:
     record = golden(OPENED)
     entry = entry_of(record, KEY)
     assert entry.data == record.value
+    assert flaw_of(entry) is None
     envelope, _ = read_structured((GOLDEN / f"{OPENED}.json").read_text())
     assert json.loads(entry.attributes or "") == attributes_of(envelope)
     assert (entry.source, entry.id, entry.type, entry.subject) == (envelope.source, envelope.id, OPENED, envelope.subject)
@@ -84,6 +90,7 @@ def test_digests_are_keyed_so_that_nobody_can_try_names_against_them() -> None:
 
 
 def test_an_event_found_twice_is_one_entry_and_another_content_under_its_identity_is_told_apart() -> None:
-    first = entry_of(golden(OPENED), KEY)
-    again, other = first._replace(position=8), first._replace(position=9, digest=b"other")
+    first, again = entries_of([golden(OPENED)] * 2, KEY)
+    assert first.digest != again.digest, "each has a salt of its own"
+    other = again._replace(data=b"other")
     assert once([first, again, other]) == ([first], [other])

@@ -1,6 +1,7 @@
 """Which topics are recorded, and the one command that is decided; nothing else."""
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import asyncpg
@@ -13,7 +14,7 @@ from messaging.metrics import Meters
 from messaging.routes import Kept, Routes, on
 from oversight import handlers, store
 from oversight.domain.entry import once
-from oversight.entries import by_place, entry_of
+from oversight.entries import by_place, entries_of
 from oversight.reconciling import claims_in
 
 TOPICS = (*INBOUND, *OWNED)
@@ -33,10 +34,10 @@ class Recorder:
         await patience.bisecting(records, self._write, self._refused)
 
     async def _write(self, records: Sequence[Record]) -> None:
-        entries, others = once(entry_of(record, self._key) for record in records)
+        entries, others = once(entries_of(records, self._key))
         new, conflicts = await store.write(self._pool, entries)
-        for place in [(o.topic, o.part, o.position) for o in others] + conflicts:
-            self._alarm(*place)
+        for other in others + conflicts:
+            self._alarm(other.topic, other.part, other.position)
         if claims := claims_in(entries):
             await store.claim(self._pool, claims)
         self._meters.handled.labels("recorded").inc(new)
@@ -44,7 +45,7 @@ class Recorder:
 
     async def _refused(self, record: Record, error: Exception) -> None:
         log.error("record_kept_by_place", reason=type(error).__name__, topic=record.topic, offset=record.offset)
-        new, _ = await store.write(self._pool, [by_place(record, self._key)])
+        new, _ = await store.write(self._pool, [by_place(record, datetime.now(UTC), self._key)])
         self._meters.handled.labels("recorded" if new else "duplicate").inc()
 
     def _alarm(self, topic: str, partition: int, offset: int) -> None:

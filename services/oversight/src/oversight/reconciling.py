@@ -13,12 +13,12 @@ from contracts.event import REGISTRY
 from contracts.operations import OutboxPosition
 from contracts.oversight import ReconciliationFailed
 from contracts.topics import OWNED
+from ledger.entry import LedgerEntry
 from messaging import machinery
 from messaging.message import Received
 from messaging.service import Service
 from oversight import store
 from oversight.domain.claim import Base, Claim, Found, Verdict, judge
-from oversight.domain.entry import Entry
 
 log = structlog.get_logger()
 _TOPICS = {source: topic for topic, source in OWNED.items()}
@@ -26,7 +26,7 @@ _POSITIONS = frozenset(f"care{source.replace('/', '.')}.outbox-position.v1" for 
 _AT_ONCE = 20
 
 
-def claims_in(entries: Sequence[Entry]) -> list[Claim]:
+def claims_in(entries: Sequence[LedgerEntry]) -> list[Claim]:
     """What sources say about themselves in these entries; what cannot be read is no claim."""
     claims: list[Claim] = []
     for entry in entries:
@@ -35,7 +35,7 @@ def claims_in(entries: Sequence[Entry]) -> list[Claim]:
     return claims
 
 
-def _claims_of(entry: Entry) -> list[Claim]:
+def _claims_of(entry: LedgerEntry) -> list[Claim]:
     try:
         said: Any = REGISTRY[entry.type].model_validate_json(entry.data or b"")
     except ValidationError:

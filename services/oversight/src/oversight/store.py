@@ -1,39 +1,32 @@
-"""Every SQL statement of oversight's own; the table `record` only ever grows."""
+"""SQL of what oversight records and reconciles; `entry`, the ledger, only ever grows."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 import asyncpg
 
 from contracts.topics import OWNED
+from ledger.entry import LedgerEntry, leaf_of
 from oversight.domain.claim import Base, Claim
-from oversight.domain.entry import Entry
+from oversight.domain.entry import said
 
-# One row per event, whole batches at once; what was recorded before stays as it was.
-RECORD = """
-    INSERT INTO record (source, id, type, topic, part, position, digest, subject, sequence, time, attributes, data)
-    SELECT source, id, type, topic, part, position, digest, subject, sequence::bigint, time::timestamptz, attributes::json, data
-      FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::int[], $6::bigint[], $7::bytea[], $8::text[], $9::text[],
-                  $10::text[], $11::text[], $12::bytea[])
-        AS e (source, id, type, topic, part, position, digest, subject, sequence, time, attributes, data)
-        ON CONFLICT (source, id) DO NOTHING"""
+# A batch in its order, one row per event; what was recorded before stays as it was.
+APPEND = "SELECT append($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)"
 
-# Entries whose (source, id) is on record with other content.
-CONFLICTS = """
-    SELECT e.topic, e.part, e.position
-      FROM unnest($1::text[], $2::text[], $3::bytea[], $4::text[], $5::int[], $6::bigint[])
-        AS e (source, id, digest, topic, part, position)
-      JOIN record r USING (source, id) WHERE r.digest <> e.digest"""
+# What the ledger has of events that a batch brought again; `n` is their place in the batch.
+RECORDED = """
+    SELECT n, digest, salt, attributes, data
+      FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS b (source, id, n) JOIN entry USING (source, id)"""
 
 # Everything our services said about one episode, in the order in which it was recorded.
-EPISODE = "SELECT attributes, data FROM record WHERE subject = $1 AND attributes IS NOT NULL ORDER BY n"
+EPISODE = "SELECT attributes, data FROM entry WHERE subject = $1 AND attributes IS NOT NULL ORDER BY index"
 
 # Handoffs that stand: offered, and neither answered nor given up by their arbiter; the soonest deadline first.
 STANDING = """
     WITH said AS (
         SELECT subject, source, split_part(split_part(type, '.', 4), '-', 2) AS word, convert_from(data, 'UTF8')::jsonb AS body
-          FROM record WHERE type LIKE '%.handoff-%' AND attributes IS NOT NULL)
+          FROM entry WHERE type LIKE '%.handoff-%' AND attributes IS NOT NULL)
     SELECT o.subject AS episode, o.body ->> 'handoff_id' AS handoff_id, o.body ->> 'giver' AS giver,
            o.body ->> 'receiver' AS receiver, o.body ->> 'kind' AS kind, (o.body ->> 'attempt')::int AS attempt,
            (o.body ->> 'deadline')::timestamptz AS deadline, (o.body ->> 'deadline')::timestamptz < messaging.now() AS late
@@ -68,12 +61,12 @@ PENDING = """
       LEFT JOIN reconciled b USING (source, part)
       LEFT JOIN messaging.progress p ON p.topic = owner.topic AND p.part = c.part
       LEFT JOIN messaging.hearing h ON h.topic = owner.topic AND h.part = c.part
-      LEFT JOIN record last
+      LEFT JOIN entry last
              ON last.source = c.source AND last.id = c.last_id AND last.topic = owner.topic AND last.part = c.part
      CROSS JOIN LATERAL (
            SELECT count(*) AS found, sum(substr(sha256(convert_to(r.id, 'UTF8')), 1, 8)::bigint) AS found_digest
-             FROM record r
-            WHERE r.topic = owner.topic AND r.part = c.part AND r.source = c.source AND r.attributes IS NOT NULL
+             FROM entry r
+            WHERE r.topic = owner.topic AND r.part = c.part AND r.source = c.source
               AND r.position > coalesce(CASE WHEN c.problem IS NULL THEN b.position ELSE c.base_position END, -1)
               AND r.position <= last.position) counted"""
 
@@ -98,39 +91,50 @@ FAILURES = """
 RECONCILED = """
     SELECT source, sum(count)::bigint AS events, max(at) AS until FROM reconciled GROUP BY source ORDER BY source"""
 
-# The record built anew, beside the old one; only the owner may.
+# The ledger built anew, beside the old one; only the owner may.
 ANEW = """
     DROP SCHEMA IF EXISTS rebuilt CASCADE;
     CREATE SCHEMA rebuilt;
-    CREATE TABLE rebuilt.record (LIKE public.record INCLUDING ALL);
-    CREATE TABLE rebuilt.claimed (LIKE public.claimed INCLUDING ALL)"""
+    CREATE TABLE rebuilt.entry (LIKE public.entry INCLUDING ALL);
+    CREATE TABLE rebuilt.claimed (LIKE public.claimed INCLUDING ALL);
+    CREATE TABLE rebuilt.frontier (LIKE public.frontier INCLUDING ALL);
+    INSERT INTO rebuilt.frontier DEFAULT VALUES"""
 FORGET_ANEW = "DROP SCHEMA rebuilt CASCADE"
 
 # Old and new, topic by topic. What only the old one has is aged when its partition begins later now, or its topic is compacted.
-# What only Kafka has counts as far as the record has come: the rest is on its way.
+# What only Kafka has counts as far as the ledger has come: the rest is on its way. A body that was erased cannot be compared.
 COMPARED = """
-    WITH seen AS (SELECT topic, part, max(position) AS position FROM public.record GROUP BY topic, part)
-    SELECT topic, count(*) FILTER (WHERE o.n IS NOT NULL AND n.n IS NOT NULL AND NOT differs) AS same,
-           count(*) FILTER (WHERE n.n IS NULL AND aged) AS aged,
-           count(*) FILTER (WHERE n.n IS NULL AND NOT aged) AS only_on_record,
-           count(*) FILTER (WHERE o.n IS NULL AND n.position < s.position) AS only_in_kafka,
-           count(*) FILTER (WHERE o.n IS NOT NULL AND n.n IS NOT NULL AND differs) AS differing
-      FROM public.record o FULL JOIN rebuilt.record n USING (source, id, topic, part)
+    WITH seen AS (SELECT topic, part, max(position) AS position FROM public.entry GROUP BY topic, part)
+    SELECT topic, count(*) FILTER (WHERE o.index IS NOT NULL AND n.index IS NOT NULL AND NOT differs) AS same,
+           count(*) FILTER (WHERE n.index IS NULL AND aged) AS aged,
+           count(*) FILTER (WHERE n.index IS NULL AND NOT aged) AS only_on_record,
+           count(*) FILTER (WHERE o.index IS NULL AND n.position < s.position) AS only_in_kafka,
+           count(*) FILTER (WHERE o.index IS NOT NULL AND n.index IS NOT NULL AND differs) AS differing
+      FROM public.entry o FULL JOIN rebuilt.entry n USING (source, id, topic, part)
       JOIN unnest($1::text[], $2::int[], $3::bigint[]) AS b (topic, part, begins) USING (topic, part)
       LEFT JOIN seen s USING (topic, part)
-     CROSS JOIN LATERAL (SELECT o.digest IS DISTINCT FROM n.digest OR o.type IS DISTINCT FROM n.type AS differs,
-                                o.position < b.begins OR topic = ANY ($4::text[]) AS aged) is_so
+     CROSS JOIN LATERAL (
+           SELECT o.type IS DISTINCT FROM n.type OR CASE
+                      WHEN n.data IS NULL THEN o.digest IS DISTINCT FROM n.digest
+                      ELSE o.data <> n.data OR o.attributes <> n.attributes END AS differs,
+                  o.position < b.begins OR topic = ANY ($4::text[]) AS aged) is_so
      GROUP BY topic ORDER BY topic"""
 
 
-async def write(pool: "asyncpg.Pool[Any]", entries: Sequence[Entry]) -> tuple[int, list[tuple[str, int, int]]]:
-    """Records a batch; returns how many were new, and the places of entries that are on record with other content."""
-    status = await pool.execute(RECORD, *map(list, zip(*entries, strict=True)))
-    new = int(status.rpartition(" ")[2])
+async def write(pool: "asyncpg.Pool[Any]", entries: Sequence[LedgerEntry]) -> tuple[int, list[LedgerEntry]]:
+    """Records a batch; returns how many were new, and those that are on record with other content."""
+    columns = *map(list, zip(*entries, strict=True)), list(map(leaf_of, entries))
+    new = int(await pool.fetchval(APPEND, *columns))
     if new == len(entries):
         return new, []
-    columns = zip(*((e.source, e.id, e.digest, e.topic, e.part, e.position) for e in entries), strict=True)
-    return new, [tuple(row) for row in await pool.fetch(CONFLICTS, *map(list, columns))]
+    rows = await pool.fetch(RECORDED, *columns[:2])
+    return new, [entries[row["n"] - 1] for row in rows if _differs(entries[row["n"] - 1], row)]
+
+
+def _differs(entry: LedgerEntry, row: Mapping[str, Any]) -> bool:
+    """An entry of our own whose body was erased cannot be compared any more."""
+    recorded = entry._replace(**{name: row[name] for name in ("digest", "salt", "attributes", "data")})
+    return said(recorded) != said(entry) and (entry.data is None or recorded.data is not None)
 
 
 async def episode(pool: "asyncpg.Pool[Any]", subject: str) -> list[tuple[str, bytes]]:

@@ -1,28 +1,17 @@
-"""One entry of the record, and what makes two of them the same event."""
+"""What makes two entries the same event."""
 
 from collections.abc import Iterable
-from typing import NamedTuple
+
+from ledger.entry import LedgerEntry
 
 
-class Entry(NamedTuple):
-    """One row to be: texts as they will be stored, `attributes` and `data` only for events of our own."""
-
-    source: str
-    id: str
-    type: str
-    topic: str
-    part: int
-    position: int
-    digest: bytes
-    subject: str | None = None
-    sequence: str | None = None
-    time: str | None = None
-    attributes: str | None = None
-    data: bytes | None = None
+def said(entry: LedgerEntry) -> tuple[object, ...]:
+    """What an entry says: its body, or of an inbound record the keyed digest; the salt makes digests of one body differ."""
+    return (entry.digest,) if entry.data is None else (entry.attributes, entry.data)
 
 
-def once(entries: Iterable[Entry]) -> tuple[list[Entry], list[Entry]]:
+def once(entries: Iterable[LedgerEntry]) -> tuple[list[LedgerEntry], list[LedgerEntry]]:
     """The first entry of each event, and those that claim an event's identity with other content."""
-    first: dict[tuple[str, str], Entry] = {}
-    others = [entry for entry in entries if first.setdefault((entry.source, entry.id), entry).digest != entry.digest]
+    first: dict[tuple[str, str], LedgerEntry] = {}
+    others = [entry for entry in entries if said(first.setdefault((entry.source, entry.id), entry)) != said(entry)]
     return list(first.values()), others
