@@ -106,7 +106,7 @@ def test_a_record_that_the_database_refuses_is_kept_by_its_place_and_holds_nobod
 
 
 FORBIDDEN = [
-    *(f"{words} {table}" for words in ("DELETE FROM", "TRUNCATE", "DROP TABLE") for table in ("entry", "subtree", "checkpoint")),
+    *(f"{words} {name}" for words in ("DELETE FROM", "TRUNCATE", "DROP TABLE") for name in ("entry", "subtree", "checkpoint")),
     "UPDATE entry SET id = 'x'", "UPDATE subtree SET level = 8", "UPDATE checkpoint SET size = 1", "DELETE FROM frontier",
 ]  # fmt: skip
 

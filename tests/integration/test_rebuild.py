@@ -89,7 +89,8 @@ def test_what_is_missing_changed_or_invented_on_record_is_counted_and_the_new_re
     sql(database, "UPDATE entry SET data = 'x' WHERE id = ANY ($1) RETURNING 1", ids[1:3])
     invented = """
         INSERT INTO entry (index, source, id, type, topic, part, position, recorded_at, digest, leaf)
-        SELECT -1, source, 'invented', type, topic, part, position, recorded_at, digest, leaf FROM entry WHERE id = $1 RETURNING 1"""
+        SELECT -1, source, 'invented', type, topic, part, position, recorded_at, digest, leaf FROM entry WHERE id = $1
+        RETURNING 1"""
     sql(database, invented, ids[3])
     code, said = rebuilt(settings)
     assert code == 1

@@ -1,4 +1,4 @@
-"""The ledger: entries at contiguous indexes, subtrees, checkpoints, and the frontier; what was on record is in it from the start."""
+"""The ledger: entries at contiguous indexes, subtrees, checkpoints, the frontier; what was on record is its beginning."""
 
 from collections.abc import Mapping
 from secrets import token_bytes
@@ -12,7 +12,9 @@ from messaging.migrate import run_sql
 revision = "oversight_0003"
 down_revision = "oversight_0002"
 
-OLD = "SELECT * FROM public.record WHERE n > $1 ORDER BY n LIMIT 1000"
+OLD = """
+    SELECT n, source, id, type, topic, part, position, subject, recorded_at, digest, attributes::text AS attributes, data
+      FROM public.record WHERE n > $1 ORDER BY n LIMIT 1000"""
 APPEND = "SELECT public.append($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)"
 
 
@@ -31,8 +33,11 @@ async def _copy(connection: Any) -> None:
 
 
 def _entry_of(row: Mapping[str, Any]) -> LedgerEntry:
-    known = [row[name] for name in ("source", "id", "type", "topic", "part", "position", "subject", "recorded_at")]
+    known = LedgerEntry(
+        row["source"], row["id"], row["type"], row["topic"], row["part"], row["position"], row["subject"], row["recorded_at"],
+        row["digest"],
+    )  # fmt: skip
     if row["data"] is None:
-        return LedgerEntry(*known, row["digest"])
-    salt = token_bytes(SALT_BYTES)
-    return LedgerEntry(*known, digest_of(salt, row["attributes"], row["data"]), salt, row["attributes"], row["data"])
+        return known
+    salt, attributes, data = token_bytes(SALT_BYTES), row["attributes"], row["data"]
+    return known._replace(digest=digest_of(salt, attributes, data), salt=salt, attributes=attributes, data=data)
