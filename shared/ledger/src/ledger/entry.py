@@ -37,7 +37,7 @@ def canonical(entry: LedgerEntry) -> bytes:
     ValueError for what has no such form: a lone surrogate, a time without a zone, a number outside 0 to 2**53 - 1, a digest
     that is not 32 bytes long.
     """
-    source, id_, type_, topic, part, position, subject, recorded_at, digest, *_ = entry
+    source, id_, type_, topic, part, position, subject, recorded_at, digest, _, _, _ = entry
     if not (0 <= part <= _MOST and 0 <= position <= _MOST and len(digest) == HASH_BYTES):
         raise ValueError(f"partition {part}, offset {position} or a digest of {len(digest)} bytes cannot be written")
     about = "" if subject is None else f'"subject":{_quoted(subject)},'
