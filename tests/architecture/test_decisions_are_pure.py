@@ -63,7 +63,7 @@ def impure(node: ast.AST) -> Iterator[Finding]:
 def sql(node: ast.AST) -> Iterator[Finding]:
     """A statement of SQL, whole or put together."""
     if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.lstrip().startswith(_SQL):
-        yield node.lineno, "holds SQL, which belongs into store.py"
+        yield node.lineno, "holds SQL, which belongs into store.py, or a store of its own such as custody_store.py"
 
 
 def opens(node: ast.AST) -> Iterator[Finding]:
@@ -92,8 +92,10 @@ def test_handlers_and_rules_take_time_and_chance_from_their_caller(file: Path) -
     assert findings(file, impure) == []
 
 
-@pytest.mark.parametrize("file", [f for f in ALL if f.name != "store.py"], ids=lambda file: str(file.relative_to(ROOT)))
-def test_sql_is_in_store_py_and_nothing_but_app_py_opens_a_connection(file: Path) -> None:
+@pytest.mark.parametrize(
+    "file", [f for f in ALL if f.stem.split("_")[-1] != "store"], ids=lambda file: str(file.relative_to(ROOT))
+)
+def test_sql_is_in_stores_and_nothing_but_app_py_opens_a_connection(file: Path) -> None:
     assert findings(file, sql, *([] if file.name == "app.py" else [opens])) == []
 
 

@@ -4,12 +4,11 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import asyncpg
 import pytest
-from tests.support.journeys import EPISODE, Journey, whole_journey
+from tests.support.journeys import EPISODE, whole_journey
 from tests.support.stack import FreshDatabase, Infra
 
 from contracts.binary import Headers, attributes_of, to_headers
@@ -118,25 +117,3 @@ def test_the_runtime_role_cannot_change_the_record(use: Any, statement: str) -> 
             await pool.execute(statement)
 
     use(act)
-
-
-def test_a_handoff_waits_until_it_is_answered_and_is_late_past_its_deadline(use: Any) -> None:
-    late = Journey(now=datetime.now(UTC) - timedelta(days=1))
-    late.intake().offer("matching")
-    whole = whole_journey()
-
-    async def act(pool: Any) -> Any:
-        await Recorder(pool, b"k" * 16, Meters()).take(records_of(late.events))
-        return await store.standing(pool, True, 10), await store.standing(pool, False, 10)
-
-    waiting, in_time = use(act)
-    assert [(one["episode"], one["giver"], one["receiver"], one["late"]) for one in waiting] == [
-        (EPISODE, "intake", "matching", True)
-    ]
-    assert in_time == []
-
-    async def answered(pool: Any) -> Any:
-        await Recorder(pool, b"k" * 16, Meters()).take(records_of(whole.events))
-        return await store.standing(pool, None, 10)
-
-    assert use(answered) == []

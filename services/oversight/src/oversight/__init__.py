@@ -1,1 +1,4 @@
-"""Oversight records every event once and shows operations the flow; read `consumer`, `entries`, `store`, then `api`."""
+"""Oversight records every event once and shows operations the flow.
+
+Read `consumer`, `entries`, `store`, then `api`; for custody `views`, then `custody_store`.
+"""

@@ -1,23 +1,16 @@
-"""Oversight's HTTP edge: one client's events, and the handoffs that wait for an answer."""
+"""Oversight's HTTP edge: one client's events, and how far what sources say about themselves is on record."""
 
 import json
-from datetime import UTC, datetime
-from typing import Annotated, Any
-from uuid import uuid4
+from typing import Any
 
-from fastapi import FastAPI, Header, Query
+from fastapi import FastAPI
 from fastapi.responses import Response
 
-from contracts.envelope import Envelope
-from contracts.vocabulary import PRINTABLE
-from messaging.http import ProblemError, answered
+from messaging.http import ProblemError
 from messaging.service import Service
 from oversight import store
-from oversight.handlers import ReadRecord
+from oversight.reading import Actor, Purpose, read_by
 from oversight.reconciling import overview
-
-Actor = Annotated[str, Header(alias="X-Actor", min_length=1, max_length=100, pattern=PRINTABLE, description="who reads")]
-Purpose = Annotated[str, Header(alias="X-Purpose", min_length=1, max_length=60, pattern=r"^[a-z0-9-]+$")]
 
 
 def add_api(app: FastAPI, service: Service) -> None:
@@ -29,19 +22,8 @@ def add_api(app: FastAPI, service: Service) -> None:
         rows = await store.episode(service.pool, episode)
         if not rows:
             raise ProblemError(404, "nothing is recorded about this episode")
-        command = ReadRecord(reader=actor, purpose=purpose, entries=len(rows))
-        now, source = datetime.now(UTC), f"{service.source}/http"
-        asked = Envelope(id=str(uuid4()), source=source, type=command.type, subject=episode, time=now, actor=actor)
-        answered(await service.door.handle(asked, command))
+        await read_by(service, episode, actor, purpose, len(rows))
         return Response(_array(rows), media_type="application/json")
-
-    @app.get("/v1/handoffs")
-    async def read_handoffs(
-        late: Annotated[bool | None, Query(description="only those past their deadline, or only those not")] = None,
-        limit: Annotated[int, Query(ge=1, le=1000)] = 100,
-    ) -> list[dict[str, Any]]:
-        """Handoffs that wait for an answer, the soonest deadline first."""
-        return await store.standing(service.pool, late, limit)
 
     @app.get("/v1/reconciliation")
     async def read_reconciliation() -> dict[str, Any]:

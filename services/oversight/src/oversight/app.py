@@ -4,12 +4,14 @@ from datetime import timedelta
 from typing import Any
 
 import asyncpg
+from fastapi import FastAPI
 
 from messaging.chores import Chore
 from messaging.membership import Recording
 from messaging.service import Service
 from oversight.api import add_api
 from oversight.consumer import ROUTES, TOPICS, Recorder
+from oversight.custody_api import add_custody_api
 from oversight.reconciling import Reconciler
 from oversight.settings import Settings
 
@@ -23,6 +25,12 @@ def beside(owner_dsn: str) -> "asyncpg.Pool[Any]":
     )  # fmt: skip
 
 
+def add_apis(app: FastAPI, service: Service) -> None:
+    """Every route of oversight's own."""
+    add_api(app, service)
+    add_custody_api(app, service)
+
+
 def build(settings: Settings) -> Service:
     """The service, ready to run; its consumer records instead of deciding."""
 
@@ -31,4 +39,4 @@ def build(settings: Settings) -> Service:
         key = settings.secret_key.get_secret_value().encode()
         return Recording(TOPICS, Recorder(service.pool, key, service.meters).take, breath=0.1)
 
-    return Service("oversight", settings, ROUTES, add_api=add_api, recording=recording)
+    return Service("oversight", settings, ROUTES, add_api=add_apis, recording=recording)

@@ -1,7 +1,7 @@
 """SQL of what oversight records and reconciles; `entry`, the ledger, only ever grows."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import asyncpg
@@ -21,21 +21,6 @@ RECORDED = """
 
 # Everything our services said about one episode, in the order in which it was recorded.
 EPISODE = "SELECT attributes, data FROM entry WHERE subject = $1 AND attributes IS NOT NULL ORDER BY index"
-
-# Handoffs that stand: offered, and neither answered nor given up by their arbiter; the soonest deadline first.
-STANDING = """
-    WITH said AS (
-        SELECT subject, source, split_part(split_part(type, '.', 4), '-', 2) AS word, convert_from(data, 'UTF8')::jsonb AS body
-          FROM entry WHERE type LIKE '%.handoff-%' AND attributes IS NOT NULL)
-    SELECT o.subject AS episode, o.body ->> 'handoff_id' AS handoff_id, o.body ->> 'giver' AS giver,
-           o.body ->> 'receiver' AS receiver, o.body ->> 'kind' AS kind, (o.body ->> 'attempt')::int AS attempt,
-           (o.body ->> 'deadline')::timestamptz AS deadline, (o.body ->> 'deadline')::timestamptz < messaging.now() AS late
-      FROM said o
-     WHERE o.word = 'offered' AND ($1::boolean IS NULL OR $1 = ((o.body ->> 'deadline')::timestamptz < messaging.now()))
-       AND NOT EXISTS (SELECT FROM said v WHERE v.subject = o.subject AND v.source = o.source
-                          AND v.body ->> 'handoff_id' = o.body ->> 'handoff_id'
-                          AND v.word IN ('accepted', 'declined', 'overdue'))
-     ORDER BY deadline LIMIT $2"""
 
 # What a source says; said again it changes nothing.
 CLAIM = """
@@ -140,11 +125,6 @@ def _differs(entry: LedgerEntry, row: Mapping[str, Any]) -> bool:
 async def episode(pool: "asyncpg.Pool[Any]", subject: str) -> list[tuple[str, bytes]]:
     """Attributes, as JSON text, and data of every event about an episode."""
     return [(row["attributes"], row["data"]) for row in await pool.fetch(EPISODE, subject)]
-
-
-async def standing(pool: "asyncpg.Pool[Any]", late: bool | None, limit: int) -> list[dict[str, str | int | bool | datetime]]:
-    """Handoffs that wait for an answer; only the late ones, only the others, or all."""
-    return [dict(row) for row in await pool.fetch(STANDING, late, limit)]
 
 
 async def claim(pool: "asyncpg.Pool[Any]", claims: Sequence[Claim]) -> None:

@@ -5,7 +5,24 @@ import sys
 import typer
 from rich.console import Console
 
-from cli.commands import custody, demo, down, faults, journey, logs, parked, publish, replay, status, tail, up, validate, watch
+from cli.commands import (
+    custody,
+    demo,
+    down,
+    episode,
+    faults,
+    handoffs,
+    journey,
+    logs,
+    parked,
+    publish,
+    replay,
+    status,
+    tail,
+    up,
+    validate,
+    watch,
+)
 from cli.stack.errors import StackError
 
 app = typer.Typer(
@@ -22,6 +39,9 @@ app.command("validate")(validate.validate)
 app.command("publish")(publish.publish)
 app.command("tail")(tail.tail)
 app.command("journey")(journey.journey)
+app.command("episode")(episode.episode)
+app.command("handoffs")(handoffs.handoffs)
+app.command("at-risk")(handoffs.at_risk)
 app.command("watch")(watch.watch)
 app.command("faults")(faults.faults)
 app.command("replay")(replay.replay)

@@ -1,17 +1,15 @@
 """`rapport journey`."""
 
-import getpass
 import json
 from typing import Annotated, Any
+from urllib.parse import quote
 
-import httpx
 import typer
 from rich.table import Table
 
 from cli.commands.options import Home, console
-from cli.commands.where import oversight_at
 from cli.events.history import recorded_of
-from cli.stack.errors import StackError
+from cli.operating.oversight import UNKNOWN_EPISODE, ask_oversight
 from contracts.custody import Recorded, custody_of
 
 _TOLD = ("giver", "receiver", "answer", "by", "therapist_id", "seat", "reason", "escalated_to", "attended", "reader")
@@ -30,7 +28,7 @@ def journey(
 
         rapport journey 0b7c4f0e-9a57-5a53-8a0e-2c6f4d1f7a90 --json
     """
-    members = _read(f"{oversight_at(home)}/v1/episodes/{episode}/events")
+    members = ask_oversight(home, f"/v1/episodes/{quote(episode, safe='')}/events", unknown=UNKNOWN_EPISODE)
     recorded = [pair for one in members if (pair := recorded_of(one))]
     held = custodians(recorded)
     if as_json:
@@ -48,19 +46,6 @@ def custodians(recorded: list[Recorded]) -> dict[str, str | None]:
         now = begins.get(envelope.id, now)
         held[envelope.id] = now
     return held
-
-
-def _read(url: str) -> list[dict[str, Any]]:
-    try:
-        answer = httpx.get(url, headers={"X-Actor": f"cli:{getpass.getuser()}"}, timeout=10)
-    except httpx.HTTPError:
-        raise StackError(f"oversight does not answer at {url}: rapport status, or set RAPPORT_OVERSIGHT_URL") from None
-    if answer.status_code == httpx.codes.NOT_FOUND:
-        raise StackError("nothing is recorded about this episode")
-    if answer.is_error:
-        raise StackError(f"oversight answered {answer.status_code}: {answer.text[:300]}")
-    members: list[dict[str, Any]] = answer.json()
-    return members
 
 
 def _table(episode: str, recorded: list[Recorded], held: dict[str, str | None]) -> Table:
