@@ -6,16 +6,19 @@ from typing import Any
 import asyncpg
 from fastapi import FastAPI
 
+from ledger.notes import Signer
 from messaging.chores import Chore
 from messaging.membership import Recording
 from messaging.service import Service
 from oversight.api import add_api
+from oversight.checkpointing import Checkpoints
 from oversight.consumer import ROUTES, TOPICS, Recorder
 from oversight.custody_api import add_custody_api
+from oversight.outside import Outside
 from oversight.reconciling import Reconciler
 from oversight.settings import Settings
 
-_RECONCILE_EVERY = timedelta(seconds=2)
+_RECONCILE_EVERY, _SIGN_EVERY = timedelta(seconds=2), timedelta(seconds=0.5)
 
 
 def beside(owner_dsn: str) -> "asyncpg.Pool[Any]":
@@ -36,6 +39,10 @@ def build(settings: Settings) -> Service:
 
     def recording(service: Service) -> Recording:
         service.chores.append(Chore("reconciling", Reconciler(service).turn, _RECONCILE_EVERY))
+        if settings.signing_keys:
+            signers = [Signer.parse(text) for text in settings.signing_keys]
+            outside = Outside(settings.checkpoint_dir) if settings.checkpoint_dir else None
+            service.loops.append(Chore("checkpoints", Checkpoints(service, signers, outside).turn, _SIGN_EVERY))
         key = settings.secret_key.get_secret_value().encode()
         return Recording(TOPICS, Recorder(service.pool, key, service.meters).take, breath=0.1)
 

@@ -9,6 +9,7 @@ INTAKE = "intake.events.v1"
 MATCHING = "matching.events.v1"
 FOLLOWUP = "followup.events.v1"
 OVERSIGHT = "oversight.events.v1"
+CHECKPOINTS = "oversight.checkpoints.v1"
 
 INBOUND = (REFERRALS, THERAPISTS, CLINICAL)
 OWNED = {

@@ -68,7 +68,8 @@ class Service:
         self._kept = kept
         self.name, self.settings, self.routes, self._load, self._add_api = name, settings, routes, load, add_api
         machinery.add_to(routes)
-        self._recording, self.chores = recording, list[Chore]()
+        self._recording, self.chores, self.loops = recording, list[Chore](), list[Chore]()
+        self.at_stop = list[Callable[[], Awaitable[None]]]()
         self.source = f"/rapport/{name}"
         self.topic = next(topic for topic, source in OWNED.items() if source == self.source)
         self.meters = Meters()
@@ -163,6 +164,7 @@ class Service:
                 self._loop("timers", self.workers.fire_due, pause=0.2),
                 self._loop("lanes", self.workers.look_again, pause=0.5),
                 self._loop("chores", upkeep.chores_of(self).turn, pause=1.0),
+                *(self._loop(each.name, each.act, pause=each.every.total_seconds()) for each in self.loops),
             ],
         }
         for role in set(loops) - set(roles):
@@ -234,6 +236,7 @@ class Service:
         for task in tasks:
             task.cancel()
         left = await self._drain(monotonic() + self.settings.stop_within.total_seconds())
+        await asyncio.gather(*(act() for act in self.at_stop), return_exceptions=True)
         log.info("service_stopped", left=left)
         await self.pool.close()
         for task in failed:

@@ -1,0 +1,91 @@
+"""SQL of the tree over the entries: how far it is, its hashes, and the checkpoints that were signed."""
+
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import asyncpg
+
+from ledger.entry import LedgerEntry
+from ledger.proofs import Span
+from ledger.tree import Frontier, Node
+
+REACH = """
+    SELECT appended, size, nodes, (SELECT note FROM checkpoint ORDER BY size DESC LIMIT 1) AS note FROM frontier"""
+LEAVES = "SELECT leaf FROM entry WHERE index >= $1 AND index < $2 ORDER BY index"
+SUBTREES = "SELECT hash FROM subtree WHERE level = $1 AND index >= $2 AND index < $3 ORDER BY index"
+
+# The tree grows only from where it was believed to be; who comes second changes nothing, and is told 0.
+GROW = """
+    WITH grown AS (UPDATE frontier SET size = $2, nodes = $3 WHERE size = $1 RETURNING 1),
+         kept AS (INSERT INTO subtree (level, index, hash)
+                  SELECT n.* FROM unnest($4::int[], $5::bigint[], $6::bytea[]) AS n, grown),
+         signed AS (INSERT INTO checkpoint (size, note) SELECT n.* FROM unnest($7::bigint[], $8::text[]) AS n, grown)
+    SELECT count(*) FROM grown"""
+
+CHECKPOINTS = "SELECT note FROM checkpoint ORDER BY size"
+
+ENTRIES = f"""
+    SELECT index, leaf, {", ".join(LedgerEntry._fields)} FROM entry
+     WHERE index >= $1 AND ($2::bigint IS NULL OR index < $2) ORDER BY index"""  # noqa: S608  # names of columns
+
+# Where the ledger has the events of one handoff, or of one event by its id.
+PLACES = """
+    SELECT index FROM entry
+     WHERE id = $1 OR (type LIKE '%.handoff-%' AND convert_from(data, 'UTF8')::jsonb ->> 'handoff_id' = $1) ORDER BY index"""
+
+
+class Reach(NamedTuple):
+    """How many entries there are, the tree over the first of them, and the newest checkpoint as it was signed."""
+
+    appended: int
+    tree: Frontier
+    note: str | None
+
+
+async def reach(pool: "asyncpg.Pool[Any]") -> Reach:
+    """ValueError when the frontier is no frontier."""
+    (row,) = await pool.fetch(REACH)
+    return Reach(row["appended"], Frontier(row["size"], tuple(row["nodes"])), row["note"])
+
+
+async def leaves(pool: "asyncpg.Pool[Any]", start: int, stop: int) -> list[bytes]:
+    """The leaf hashes of these entries, in their order."""
+    return [row["leaf"] for row in await pool.fetch(LEAVES, start, stop)]
+
+
+async def hashes(pool: "asyncpg.Pool[Any]", spans: Iterable[Span]) -> dict[tuple[int, int], bytes]:
+    """Stored hashes by level and index; what is not there is missing in the answer."""
+    found: dict[tuple[int, int], bytes] = {}
+    for level, start, stop in spans:
+        rows = await (pool.fetch(SUBTREES, level, start, stop) if level else pool.fetch(LEAVES, start, stop))
+        found |= {(level, start + n): row[0] for n, row in enumerate(rows)}
+    return found
+
+
+async def grow(
+    pool: "asyncpg.Pool[Any]", size: int, tree: Frontier, completed: Sequence[Node], notes: Mapping[int, str]
+) -> bool:
+    """The tree as it is now, its new subtrees and its new checkpoints, all at once; False when somebody else was first."""
+    columns = zip(*completed, strict=True) if completed else ((), (), ())
+    values = (size, tree.size, tree.nodes, *map(list, columns), list(notes), list(notes.values()))
+    return bool(await pool.fetchval(GROW, *values))
+
+
+async def checkpoints(pool: "asyncpg.Pool[Any]") -> list[str]:
+    """All that were signed, the smallest tree first."""
+    return [row["note"] for row in await pool.fetch(CHECKPOINTS)]
+
+
+async def places(pool: "asyncpg.Pool[Any]", what: str) -> list[int]:
+    """Where the events of a handoff are, or one event by its id."""
+    return [row["index"] for row in await pool.fetch(PLACES, what)]
+
+
+async def entries(
+    connection: Any, start: int = 0, stop: int | None = None, at_once: int = 2000
+) -> AsyncIterator[list[tuple[int, bytes, LedgerEntry]]]:
+    """Index, leaf as stored, and entry, in batches, as they were in one instant."""
+    async with connection.transaction(isolation="repeatable_read", readonly=True):
+        cursor = await connection.cursor(ENTRIES, start, stop)
+        while rows := await cursor.fetch(at_once):
+            yield [(row[0], row[1], LedgerEntry._make(row[2:])) for row in rows]

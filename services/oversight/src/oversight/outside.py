@@ -1,0 +1,82 @@
+"""The folder meant for another trust domain: the newest checkpoint, and the hashes under it, laid out as C2SP tlog-tiles.
+
+With the leaf hashes out there, who changes an entry and recomputes every hash in the database is found at its index.
+"""
+
+import fcntl
+import os
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ledger.proofs import Span
+
+TILE = 256
+ReadHashes = Callable[[Span], Awaitable[list[bytes]]]
+
+
+class Outside:
+    """One writer at a time, of all processes that see the folder; readers find either the old or the new checkpoint."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+
+    @contextmanager
+    def in_hand(self) -> Iterator[bool]:
+        """Whether the folder is ours until the end; False when somebody else writes it."""
+        with (self._folder / ".lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                yield False
+                return
+            yield True
+
+    @property
+    def checkpoint(self) -> str | None:
+        """The note that lies there."""
+        path = self._folder / "checkpoint"
+        return path.read_text() if path.exists() else None
+
+    async def extend(self, old: int, new: int, note: str, read: ReadHashes) -> None:
+        """Adds the tiles from a tree of `old` leaves to one of `new`, and then its checkpoint."""
+        for span in grown(old, new):
+            self._write(tile_path(span), b"".join(await read(span)))
+        self._write("checkpoint", note.encode())
+        for span in grown(old, new):
+            self._forget_partial(span)
+
+    def _write(self, name: str, content: bytes) -> None:
+        path = self._folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft = path.parent / f".{path.name}.{os.getpid()}"
+        draft.write_bytes(content)
+        draft.replace(path)
+
+    def _forget_partial(self, span: Span) -> None:
+        """Smaller versions of this tile, which nobody needs any more."""
+        kept = span.stop - span.start
+        for path in (self._folder / tile_path(span._replace(stop=span.start + TILE))).with_suffix(".p").glob("[0-9]*"):
+            if int(path.name) < kept:
+                path.unlink(missing_ok=True)
+
+
+def grown(old: int, new: int) -> Iterator[Span]:
+    """The tiles that have other hashes under `new` leaves than under `old`; the last of each level may be partial."""
+    level = 0
+    while new >> level:
+        if old >> level < new >> level:
+            for first in range((old >> level) // TILE * TILE, new >> level, TILE):
+                yield Span(level, first, min(first + TILE, new >> level))
+        level += 8
+
+
+def tile_path(span: Span) -> str:
+    """`tile/<level>/<index>`, with `.p/<width>` when partial (C2SP tlog-tiles); a level of tiles is 8 levels of the tree."""
+    number, parts = span.start // TILE, list[str]()
+    while number or not parts:
+        parts.insert(0, f"{'x' if parts else ''}{number % 1000:03}")
+        number //= 1000
+    width = span.stop - span.start
+    return f"tile/{span.level // 8}/{'/'.join(parts)}" + (f".p/{width}" if width < TILE else "")
