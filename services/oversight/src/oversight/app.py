@@ -1,9 +1,11 @@
 """Oversight's composition root."""
 
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import asyncpg
+from aiokafka import AIOKafkaProducer
 from fastapi import FastAPI
 
 from ledger.notes import Signer
@@ -42,7 +44,8 @@ def build(settings: Settings) -> Service:
         if settings.signing_keys:
             signers = [Signer.parse(text) for text in settings.signing_keys]
             outside = Outside(settings.checkpoint_dir) if settings.checkpoint_dir else None
-            service.loops.append(Chore("checkpoints", Checkpoints(service, signers, outside).turn, _SIGN_EVERY))
+            producer = partial(AIOKafkaProducer, bootstrap_servers=settings.kafka_bootstrap, acks="all")
+            service.loops.append(Chore("checkpoints", Checkpoints(service, signers, outside, producer).turn, _SIGN_EVERY))
         key = settings.secret_key.get_secret_value().encode()
         return Recording(TOPICS, Recorder(service.pool, key, service.meters).take, breath=0.1)
 

@@ -5,7 +5,8 @@ one statement, so that of two processes that sign one does nothing; what was sig
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import cast
 
 import structlog
 from aiokafka import AIOKafkaProducer
@@ -32,11 +33,13 @@ class LedgerError(Exception):
 class Checkpoints:
     """One turn grows and signs; the first key signs in the log's name, others beside it while keys are exchanged."""
 
-    def __init__(self, service: Service, signers: Sequence[Signer], outside: Outside | None) -> None:
+    def __init__(
+        self, service: Service, signers: Sequence[Signer], outside: Outside | None, producer: Callable[[], AIOKafkaProducer]
+    ) -> None:
         self._service, self._signers, self._outside = service, signers, outside
         service.at_stop.append(self.close)
         self._verifiers, self._origin = [signer.verifier for signer in signers], signers[0].name
-        self._producer: AIOKafkaProducer | None = None
+        self._new_producer, self._producer = producer, cast("AIOKafkaProducer | None", None)
         self._told, self._nothing = "", Checkpoint(self._origin, 0, EMPTY)
         registry = service.meters.registry
         self._size = Gauge("ledger_size", "entries under the newest checkpoint", registry=registry)
@@ -97,7 +100,7 @@ class Checkpoints:
             return
         try:
             if self._producer is None:
-                self._producer = AIOKafkaProducer(bootstrap_servers=self._service.settings.kafka_bootstrap, acks="all")
+                self._producer = self._new_producer()
                 await self._producer.start()
             sent = [await self._producer.send(CHECKPOINTS, note.encode(), self._origin.encode()) for note in notes]
             await asyncio.gather(*sent)

@@ -34,9 +34,8 @@ CREATE TABLE public.subtree (
 );
 
 CREATE TABLE public.checkpoint (
-    size   bigint PRIMARY KEY,
-    note   text NOT NULL,
-    signed_at timestamptz NOT NULL DEFAULT clock_timestamp()
+    size bigint PRIMARY KEY,
+    note text NOT NULL
 );
 COMMENT ON COLUMN public.checkpoint.note IS 'C2SP tlog-checkpoint, signed';
 

@@ -14,6 +14,7 @@ from cli.stack.context import Context
 from cli.stack.databases import leave_note, note_of
 from cli.stack.errors import with_last_lines
 from cli.stack.kafka import Kafka
+from cli.stack.ledger import Ledger
 from cli.stack.names import ProcessName
 from cli.stack.postgres import Postgres
 from cli.stack.processes import Running, run, spawn
@@ -89,6 +90,8 @@ class Service:
             "HTTP_PORT": str(self.context.port(self.process)),
             "SECRET_KEY": self.context.secret(self.name),
         }
+        if self.name == "oversight":
+            ours |= Ledger(self.context.home).settings()
         given = self.context.settings.env
         named = {f"{self.name.upper()}_{word}": value for word, value in ours.items()}
         return {**os.environ, "PYTHONUNBUFFERED": "1", **named, **given.get("*", {}), **given.get(self.name, {})}
