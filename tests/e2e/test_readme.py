@@ -19,6 +19,7 @@ RUN_AS = {
     "./rapport logs matching -f": "./rapport logs matching",
     "./rapport watch": "./rapport watch --once",
     "./rapport journey EPISODE": "./rapport journey {episode}",
+    "./rapport episode EPISODE": "./rapport episode {episode}",
     "./rapport validate FILE": "./rapport validate docs/samples/session.json",
     "./rapport publish FILE": "./rapport publish docs/samples/session.json",
     "./rapport tail --type handoff-accepted": "./rapport tail --type handoff-accepted --until-now",

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from cli.commands.options import Home, console, instant_of
 from cli.operating.oversight import UNKNOWN_EPISODE, ask_oversight
-from cli.operating.tables import asked, clock, state, table_of
+from cli.operating.tables import asked, clock, show, state, table_of
 
 Json = dict[str, Any]
 
@@ -40,8 +40,8 @@ def episode(
         typer.echo(json.dumps(told, indent=2))
         return
     console.print(_headline(told))
-    console.print(_terms(told["terms"]))
-    console.print(_handoffs(told["handoffs"]))
+    show(_terms(told["terms"]))
+    show(_handoffs(told["handoffs"]))
 
 
 def _headline(told: Json) -> str:

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from cli.commands.options import Home, console
 from cli.operating.oversight import ask_oversight
-from cli.operating.tables import asked, clock, span, state, table_of
+from cli.operating.tables import asked, clock, show, span, state, table_of
 
 Json = dict[str, Any]
 Limit = Annotated[int, typer.Option(min=1, max=1000, help="At most so many.")]
@@ -55,7 +55,7 @@ def handoffs(
     if as_json:
         typer.echo(json.dumps(found, indent=2))
     elif found:
-        console.print(_handoffs(found))
+        show(_handoffs(found))
     else:
         console.print("no such handoff" if said else "no handoff is late" if late else "no handoff waits for an answer")
 
@@ -76,7 +76,7 @@ def at_risk(limit: Limit = 100, as_json: AsJson = False, home: Home = None) -> N
     if as_json:
         typer.echo(json.dumps(found, indent=2))
     elif found:
-        console.print(_risks(found))
+        show(_risks(found))
     else:
         console.print("no handoff is at risk")
 

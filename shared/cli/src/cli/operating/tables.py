@@ -1,20 +1,30 @@
-"""Handoffs as tables: what one line says about them."""
+"""Handoffs as tables: what one line says about each."""
 
 from datetime import datetime, timedelta
 from typing import Any
 
+from rich.console import Console
 from rich.table import Table
 
-ID = 36
+from cli.commands.options import console
+
+_ID = 36
+_WHOLE = 400
 Json = dict[str, Any]
 
 
 def table_of(title: str, *columns: str) -> Table:
-    """A table whose ids are never cut, however narrow the terminal is."""
+    """A table that folds what is long, and never an id."""
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
     for column in columns:
-        table.add_column(column, no_wrap=True, min_width=ID if column in ("episode", "handoff") else None)
+        identifies = column in ("episode", "handoff")
+        table.add_column(column, no_wrap=identifies, min_width=_ID if identifies else None, overflow="fold")
     return table
+
+
+def show(table: Table) -> None:
+    """Folded to the terminal; whole lines when a file or another command reads them."""
+    (console if console.is_terminal else Console(highlight=False, width=_WHOLE)).print(table)
 
 
 def clock(text: str | None) -> str:
