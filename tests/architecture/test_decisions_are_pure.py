@@ -63,11 +63,7 @@ def impure(node: ast.AST) -> Iterator[Finding]:
 def sql(node: ast.AST) -> Iterator[Finding]:
     """A statement of SQL, whole or put together."""
     if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.lstrip().startswith(_SQL):
-<<<<<<< HEAD
         yield node.lineno, "holds SQL, which belongs into store.py, or a store of its own such as custody_store.py"
-=======
-        yield node.lineno, "holds SQL, which belongs into a store"
->>>>>>> 3a38a1f (A local stack signs its ledger with a key of its own, and lays checkpoint and tiles into a folder)
 
 
 def opens(node: ast.AST) -> Iterator[Finding]:
@@ -97,15 +93,9 @@ def test_handlers_and_rules_take_time_and_chance_from_their_caller(file: Path) -
 
 
 @pytest.mark.parametrize(
-<<<<<<< HEAD
     "file", [f for f in ALL if f.stem.split("_")[-1] != "store"], ids=lambda file: str(file.relative_to(ROOT))
 )
 def test_sql_is_in_stores_and_nothing_but_app_py_opens_a_connection(file: Path) -> None:
-=======
-    "file", [f for f in ALL if not f.name.endswith("store.py")], ids=lambda file: str(file.relative_to(ROOT))
-)
-def test_sql_is_in_store_py_and_nothing_but_app_py_opens_a_connection(file: Path) -> None:
->>>>>>> 3a38a1f (A local stack signs its ledger with a key of its own, and lays checkpoint and tiles into a folder)
     assert findings(file, sql, *([] if file.name == "app.py" else [opens])) == []
 
 
