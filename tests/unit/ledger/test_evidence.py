@@ -62,10 +62,7 @@ def test_the_events_of_a_handoff_are_proved_by_one_file() -> None:
     checked = check(PROOF.encode(), KEYS)
     assert (checked.origin, checked.size, checked.root) == (LOG.name, SIZE, root_of(LEAVES))
     assert (checked.signers, checked.cosigned) == ([LOG.name, WITNESS.name], {WITNESS.name: 1_790_000_000})
-    assert checked.entries == [
-        Proved(index, each.type, each.subject, each.recorded_at, each.data)
-        for index, each in ((index, ENTRIES[index]) for index in HANDOFF)
-    ]
+    assert checked.entries == [Proved(index, each) for index, each in ((index, ENTRIES[index]) for index in HANDOFF)]
 
 
 def test_a_continued_log_is_proved_by_its_two_checkpoints() -> None:
@@ -75,7 +72,7 @@ def test_a_continued_log_is_proved_by_its_two_checkpoints() -> None:
 
 def test_an_erased_body_leaves_the_proof_as_it_was() -> None:
     erased = ENTRIES[7]._replace(salt=None, attributes=None, data=None)
-    assert check(document(erased), KEYS).entries == [Proved(7, erased.type, erased.subject, erased.recorded_at, None)]
+    assert check(document(erased), KEYS).entries == [Proved(7, erased)]
 
 
 def test_the_file_has_the_members_that_were_agreed() -> None:
@@ -291,5 +288,5 @@ def test_bodies_are_bytes_of_any_kind() -> None:
     odd = ENTRIES[0]._replace(data=raw, digest=digest_of(bytes(16), "{}", raw), salt=bytes(16), attributes="{}")
     note = sign_checkpoint(Checkpoint(LOG.name, 1, leaf_of(odd)), LOG)
     text = evidence.inclusion_document(note, [Included(0, odd, [])])
-    assert check(text, KEYS).entries[0].body == raw
+    assert check(text, KEYS).entries[0].entry.data == raw
     assert b64encode(raw).decode() in text

@@ -13,6 +13,7 @@ from cli.commands import (
     faults,
     handoffs,
     journey,
+    ledger,
     logs,
     parked,
     publish,
@@ -46,6 +47,7 @@ app.command("watch")(watch.watch)
 app.command("faults")(faults.faults)
 app.command("replay")(replay.replay)
 app.add_typer(custody.app, name="custody")
+app.add_typer(ledger.app, name="ledger")
 app.add_typer(parked.app, name="parked")
 
 

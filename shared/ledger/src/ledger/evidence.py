@@ -36,13 +36,10 @@ class EvidenceError(Exception):
 
 
 class Proved(NamedTuple):
-    """An entry that is in the log: its body is as it was recorded, or None when it was erased since."""
+    """An entry that is in the log: its body is as it was recorded, or was erased since."""
 
     index: int  # type: ignore[assignment]  # as in a Node
-    type: str
-    subject: str | None
-    time: datetime
-    body: bytes | None
+    entry: LedgerEntry
 
 
 class Included(NamedTuple):
@@ -118,7 +115,7 @@ def _proved(place: int, item: object, opened: Opened) -> Proved:
             raise EvidenceError(flaw)
     except (EvidenceError, ProofError, ValueError, OverflowError) as error:
         raise EvidenceError(f"entry {place} of the document: {error}") from None
-    return Proved(members["index"], entry.type, entry.subject, entry.recorded_at, entry.data)
+    return Proved(members["index"], entry)
 
 
 def _entry(item: dict[str, Any]) -> LedgerEntry:
