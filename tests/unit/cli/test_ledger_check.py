@@ -58,7 +58,7 @@ def test_entries_are_proven_with_what_they_are_and_on_whose_word(run: Callable[.
             "  size 11",
             f"  root {root_of(LEAVES).hex()}",
             "  signed by clinic.example/ledger",
-            "  signed by witness.example, cosigned 2026-09-21T13:46:40+00:00: until then it only grew",
+            "  signed by witness.example, cosigned 2026-09-21T14:13:20+00:00: until then it only grew",
             "entry 1: t about e-0, recorded 2026-11-23T09:00:00.001000Z",
             "entry 2: t, recorded 2026-11-23T09:00:00.002000Z",
         ],
