@@ -7,3 +7,5 @@ for service in intake matching followup oversight; do
         -v runtime="${service}_runtime" -v runtime_password="$RAPPORT_PASSWORD" \
         -f /deploy/provision.sql
 done
+psql -v ON_ERROR_STOP=1 -v database=rapport_oversight -v retention=oversight_retention \
+    -v retention_password="$RAPPORT_PASSWORD" -f /deploy/retention.sql

@@ -19,11 +19,12 @@ _PASSWORD = "for-tests-on-loopback"
 
 @dataclass(frozen=True)
 class FreshDatabase:
-    """An empty database whose two roles have the rights that every service's roles have."""
+    """An empty database whose roles have the rights that every service's roles have."""
 
     name: str
     owner_dsn: str
     runtime_dsn: str
+    retention_dsn: str = ""
 
 
 @dataclass(frozen=True)
@@ -43,10 +44,11 @@ class Infra:
 
     def database(self) -> FreshDatabase:
         """Takes about a tenth of a second; dropped with the stack."""
-        wanted = Database(f"test_{self._unique()}", "test_owner", _PASSWORD, "test_runtime", _PASSWORD)
+        roles = ("test_owner", _PASSWORD, "test_runtime", _PASSWORD, "test_retention", _PASSWORD)
+        wanted = Database(f"test_{self._unique()}", *roles)
         asyncio.run(wanted.provision(self.superuser_dsn))
         dsns = wanted.dsns(self.superuser_dsn)
-        return FreshDatabase(wanted.database, dsns["owner"], dsns["runtime"])
+        return FreshDatabase(wanted.database, dsns["owner"], dsns["runtime"], dsns["retention"])
 
     def topic_prefix(self) -> str:
         """No other test uses it, nor the groups that begin with it."""

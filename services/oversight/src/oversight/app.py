@@ -30,6 +30,11 @@ def beside(owner_dsn: str) -> "asyncpg.Pool[Any]":
     )  # fmt: skip
 
 
+def retaining(retention_dsn: str) -> "asyncpg.Pool[Any]":
+    """Connections of the role that may erase."""
+    return asyncpg.create_pool(retention_dsn, min_size=1, max_size=1, command_timeout=60)
+
+
 def add_apis(app: FastAPI, service: Service) -> None:
     """Every route of oversight's own."""
     add_api(app, service)

@@ -1,6 +1,7 @@
 """SQL of the tree over the entries: how far it is, its hashes, and the checkpoints that were signed."""
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any, NamedTuple
 
 import asyncpg
@@ -32,6 +33,20 @@ ENTRIES = f"""
 PLACES = """
     SELECT index FROM entry
      WHERE id = $1 OR (type LIKE '%.handoff-%' AND convert_from(data, 'UTF8')::jsonb ->> 'handoff_id' = $1) ORDER BY index"""
+
+
+# All entries before it were recorded before then.
+OLDER_THAN = """
+    SELECT coalesce((SELECT min(index) FROM entry WHERE recorded_at >= $1), (SELECT appended FROM frontier))"""
+
+# Every erasure that the ledger knows of; the body of one is never erased.
+ERASURES = """
+    SELECT (convert_from(data, 'UTF8')::jsonb ->> 'first')::bigint AS first,
+           (convert_from(data, 'UTF8')::jsonb ->> 'stop')::bigint AS stop
+      FROM entry WHERE type = 'care.rapport.oversight.content-erased.v1' AND data IS NOT NULL ORDER BY index"""
+ERASE = """
+    UPDATE entry SET salt = NULL, attributes = NULL, data = NULL
+     WHERE index >= $1 AND index < $2 AND data IS NOT NULL AND type <> 'care.rapport.oversight.content-erased.v1'"""
 
 
 class Reach(NamedTuple):
@@ -89,3 +104,19 @@ async def entries(
         cursor = await connection.cursor(ENTRIES, start, stop)
         while rows := await cursor.fetch(at_once):
             yield [(row[0], row[1], LedgerEntry._make(row[2:])) for row in rows]
+
+
+async def older_than(pool: "asyncpg.Pool[Any]", instant: datetime) -> int:
+    """The index up to which everything was recorded before that instant."""
+    return int(await pool.fetchval(OLDER_THAN, instant))
+
+
+async def erasures(reading: Any) -> list[range]:
+    """Indexes whose bodies the ledger says are erased; `reading` is a pool or a connection."""
+    return [range(row["first"], row["stop"]) for row in await reading.fetch(ERASURES)]
+
+
+async def erase(retention: "asyncpg.Pool[Any]", first: int, stop: int) -> int:
+    """Erases the bodies of these entries, as the retention role; returns how many there were."""
+    status = await retention.execute(ERASE, first, stop)
+    return int(status.rpartition(" ")[2])

@@ -1,11 +1,12 @@
 """What oversight is told from outside: OVERSIGHT_* variables."""
 
+from datetime import timedelta
 from pathlib import Path
 
 from pydantic import Field, SecretStr
 from pydantic_settings import SettingsConfigDict
 
-from messaging.settings import KitSettings
+from messaging.settings import KitSettings, Seconds
 
 
 class Settings(KitSettings):
@@ -14,6 +15,10 @@ class Settings(KitSettings):
     model_config = SettingsConfigDict(env_prefix="OVERSIGHT_")
 
     max_batch: int = Field(default=2000, ge=1, le=5000, description="records written down together")
+    retention_dsn: SecretStr | None = Field(default=None, description="DSN of the role that erases, for `ledger erase` only")
+    retention: Seconds = Field(
+        default=timedelta(days=2192), description="bodies are kept so long at least: six years (45 CFR 164.316(b)(2)(i))"
+    )
     signing_key: SecretStr | None = Field(
         default=None, description="private keys that sign checkpoints, one per line; the first one's name is the log's origin"
     )

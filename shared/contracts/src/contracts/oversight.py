@@ -6,6 +6,7 @@ from pydantic import Field
 
 from contracts import operations
 from contracts.event import Event
+from contracts.vocabulary import Code
 
 
 class LedgerRead(Event, type="care.rapport.oversight.ledger-read.v1"):
@@ -23,6 +24,18 @@ class OperatorActed(operations.OperatorActed, type="care.rapport.oversight.opera
 
 
 class GapFound(operations.GapFound, type="care.rapport.oversight.gap-found.v1"): ...
+
+
+class ContentErased(Event, type="care.rapport.oversight.content-erased.v1"):
+    """The bodies of these entries of the ledger are erased, now that this is on record; subject = oversight's source.
+
+    The entries stay where they are, under the same root: of an erased body the ledger keeps a salted digest.
+    """
+
+    operator: str = Field(description="who asked for it")
+    reason: Code = Field(description="why, such as `retention`")
+    first: int = Field(ge=0, description="index of the first entry")
+    stop: int = Field(ge=1, description="index after the last one")
 
 
 class ReconciliationFailed(Event, type="care.rapport.oversight.reconciliation-failed.v1"):

@@ -16,7 +16,7 @@ _COMMENT = re.compile(r"^--.*\n", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Database:
-    """A database with its two roles; the field names are the variables of the SQL file."""
+    """A database with its roles; the field names are the variables of the SQL files."""
 
     database: str
     owner: str
@@ -24,18 +24,31 @@ class Database:
     runtime: str
     runtime_password: str
 
+    retention: str | None = None
+    retention_password: str | None = None
+
     async def provision(self, superuser_dsn: str) -> None:
-        """Create them, or bring existing ones to what the file says."""
-        text = _substitute(_COMMENT.sub("", (DEPLOY / "postgres" / "provision.sql").read_text()), asdict(self))
+        """Create them, or bring existing ones to what the files say."""
+        await self._run_file("provision.sql", superuser_dsn)
+        if self.retention:
+            await self._run_file("retention.sql", superuser_dsn)
+
+    async def _run_file(self, name: str, superuser_dsn: str) -> None:
+        text = _substitute(_COMMENT.sub("", (DEPLOY / "postgres" / name).read_text()), asdict(self))
         in_cluster, _, in_database = text.partition("\\connect")
         await _run(superuser_dsn, in_cluster)
         await _run(_at(superuser_dsn, self.database), in_database.partition("\n")[2])
 
     def dsns(self, superuser_dsn: str) -> dict[str, str]:
-        """How the owner and the runtime role reach it."""
+        """How the roles reach it."""
+        roles = {
+            "owner": (self.owner, self.owner_password), "runtime": (self.runtime, self.runtime_password),
+            "retention": (self.retention, self.retention_password),
+        }  # fmt: skip
         return {
-            "owner": _at(superuser_dsn, self.database, f"{quote(self.owner)}:{quote(self.owner_password)}"),
-            "runtime": _at(superuser_dsn, self.database, f"{quote(self.runtime)}:{quote(self.runtime_password)}"),
+            role: _at(superuser_dsn, self.database, f"{quote(name)}:{quote(password)}")
+            for role, (name, password) in roles.items()
+            if name and password
         }
 
 

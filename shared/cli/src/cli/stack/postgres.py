@@ -1,7 +1,7 @@
-"""PostgreSQL with one database and two roles per service: a cluster of our own on loopback, or a server that runs already."""
+"""PostgreSQL with one database and its roles per service: a cluster of our own on loopback, or a server that runs already."""
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cli.stack.context import Context
 from cli.stack.databases import Database, answers
@@ -51,7 +51,7 @@ class Postgres:
         asyncio.run(self._provision())
 
     def dsn(self, service: str, role: str) -> str:
-        """As the `owner` or the `runtime` role."""
+        """As the `owner` or the `runtime` role; oversight also has `retention`."""
         known = self.context.state.dsns.get(service)
         if known is None:
             raise StackError(f"there is no database of {service} yet: start postgres first")
@@ -66,4 +66,9 @@ class Postgres:
     def _database(self, service: str) -> Database:
         owner, runtime = f"{service}_owner", f"{service}_runtime"
         with self.context.file.edit() as state:
-            return Database(f"rapport_{service}", owner, state.secret(owner), runtime, state.secret(runtime))
+            database = Database(f"rapport_{service}", owner, state.secret(owner), runtime, state.secret(runtime))
+            if service == "oversight":
+                return replace(
+                    database, retention="oversight_retention", retention_password=state.secret("oversight_retention")
+                )
+            return database
