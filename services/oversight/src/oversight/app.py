@@ -5,10 +5,10 @@ from functools import partial
 from typing import Any
 
 import asyncpg
+import structlog
 from aiokafka import AIOKafkaProducer
 from fastapi import FastAPI
 
-from ledger.notes import Signer
 from messaging.chores import Chore
 from messaging.membership import Recording
 from messaging.service import Service
@@ -20,6 +20,7 @@ from oversight.outside import Outside
 from oversight.reconciling import Reconciler
 from oversight.settings import Settings
 
+log = structlog.get_logger()
 _RECONCILE_EVERY, _SIGN_EVERY = timedelta(seconds=2), timedelta(seconds=0.5)
 
 
@@ -46,11 +47,12 @@ def build(settings: Settings) -> Service:
 
     def recording(service: Service) -> Recording:
         service.chores.append(Chore("reconciling", Reconciler(service).turn, _RECONCILE_EVERY))
-        if settings.signing_keys:
-            signers = [Signer.parse(text) for text in settings.signing_keys]
+        if signers := settings.signers:
             outside = Outside(settings.checkpoint_dir) if settings.checkpoint_dir else None
             producer = partial(AIOKafkaProducer, bootstrap_servers=settings.kafka_bootstrap, acks="all")
             service.loops.append(Chore("checkpoints", Checkpoints(service, signers, outside, producer).turn, _SIGN_EVERY))
+        else:
+            log.warning("ledger_unsigned", reason="OVERSIGHT_SIGNING_KEY is not set")
         key = settings.secret_key.get_secret_value().encode()
         return Recording(TOPICS, Recorder(service.pool, key, service.meters).take, breath=0.1)
 

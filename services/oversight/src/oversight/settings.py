@@ -3,9 +3,10 @@
 from datetime import timedelta
 from pathlib import Path
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import SettingsConfigDict
 
+from ledger.notes import NoteError, Signer
 from messaging.settings import KitSettings, Seconds
 
 
@@ -27,9 +28,18 @@ class Settings(KitSettings):
     )
     checkpoint_dir: Path | None = Field(default=None, description="folder for checkpoint and tiles, kept by somebody else")
 
+    @model_validator(mode="after")
+    def _keys_can_be_read(self) -> "Settings":
+        """What is wrong with a key is said without quoting it."""
+        try:
+            _ = self.signers
+        except (OSError, NoteError) as error:
+            raise ValueError(f"SIGNING_KEY: {error}") from None
+        return self
+
     @property
-    def signing_keys(self) -> list[str]:
-        """The keys in their text form, none when nothing is to be signed; OSError when the file cannot be read."""
+    def signers(self) -> list[Signer]:
+        """None when nothing is to be signed."""
         text = self.signing_key_file.read_text() if self.signing_key_file else ""
         text = self.signing_key.get_secret_value() if self.signing_key else text
-        return [line for line in text.split("\n") if line]
+        return [Signer.parse(line) for line in text.split()]
