@@ -1,8 +1,9 @@
 """SQL of the tree over the entries: how far it is, its hashes, and the checkpoints that were signed."""
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import asyncpg
 
@@ -25,9 +26,17 @@ GROW = """
 
 CHECKPOINTS = "SELECT note FROM checkpoint ORDER BY size"
 
-ENTRIES = f"""
-    SELECT index, leaf, {", ".join(LedgerEntry._fields)} FROM entry
-     WHERE index >= $1 AND ($2::bigint IS NULL OR index < $2) ORDER BY index"""  # noqa: S608  # names of columns
+# A time that Python cannot hold was never recorded; it is read as the nearest that it can.
+ENTRIES = """
+    SELECT index, leaf, source, id, type, topic, part, position, subject,
+           greatest('0001-01-01 00:00:00+00', least('9999-12-31 23:59:59.999999+00', recorded_at)),
+           digest, salt, attributes, data
+      FROM entry WHERE index >= $1 AND ($2::bigint IS NULL OR index < $2) ORDER BY index"""
+
+# All that is kept beside the entries, as it is, to be held against what it should be.
+FRONTIERS = "SELECT appended, size, nodes, array_dims(nodes) AS dims FROM frontier"
+SIGNED = "SELECT size, note FROM checkpoint ORDER BY size"
+TREE = "SELECT level, index, hash FROM subtree ORDER BY level, index"
 
 # Where the ledger has the events of one handoff, or of one event by its id.
 PLACES = """
@@ -96,14 +105,37 @@ async def places(pool: "asyncpg.Pool[Any]", what: str) -> list[int]:
     return [row["index"] for row in await pool.fetch(PLACES, what)]
 
 
+def snapshot(connection: Any) -> AbstractAsyncContextManager[Any]:
+    """Everything read in it is as it was in one instant; within a transaction, as that one sees it."""
+    if connection.is_in_transaction():
+        return nullcontext()
+    return cast("AbstractAsyncContextManager[Any]", connection.transaction(isolation="repeatable_read", readonly=True))
+
+
 async def entries(
     connection: Any, start: int = 0, stop: int | None = None, at_once: int = 2000
 ) -> AsyncIterator[list[tuple[int, bytes, LedgerEntry]]]:
     """Index, leaf as stored, and entry, in batches, as they were in one instant."""
-    async with connection.transaction(isolation="repeatable_read", readonly=True):
+    make = LedgerEntry._make
+    async with snapshot(connection):
         cursor = await connection.cursor(ENTRIES, start, stop)
         while rows := await cursor.fetch(at_once):
-            yield [(row[0], row[1], LedgerEntry._make(row[2:])) for row in rows]
+            yield [(row[0], row[1], make(row[2:])) for row in rows]
+
+
+async def kept_frontiers(connection: Any) -> list[tuple[int, int, list[bytes], str | None]]:
+    """Appended, size, nodes and the array's bounds: one row, when nobody took it away."""
+    return [tuple(row) for row in await connection.fetch(FRONTIERS)]
+
+
+async def kept_checkpoints(connection: Any) -> list[tuple[int, str]]:
+    """Size and note of every row, the smallest first."""
+    return [tuple(row) for row in await connection.fetch(SIGNED)]
+
+
+async def kept_subtrees(connection: Any) -> dict[tuple[int, int], bytes]:
+    """Every stored hash by its level and index."""
+    return {(row[0], row[1]): row[2] for row in await connection.fetch(TREE)}
 
 
 async def older_than(pool: "asyncpg.Pool[Any]", instant: datetime) -> int:
