@@ -8,6 +8,7 @@ import asyncpg
 import structlog
 from aiokafka import AIOKafkaProducer
 from fastapi import FastAPI
+from pydantic import SecretStr
 
 from messaging.chores import Chore
 from messaging.membership import Recording
@@ -16,6 +17,7 @@ from oversight.api import add_api
 from oversight.checkpointing import Checkpoints
 from oversight.consumer import ROUTES, TOPICS, Recorder
 from oversight.custody_api import add_custody_api
+from oversight.ledger_api import add_ledger_api
 from oversight.outside import Outside
 from oversight.reconciling import Reconciler
 from oversight.settings import Settings
@@ -36,10 +38,16 @@ def retaining(retention_dsn: str) -> "asyncpg.Pool[Any]":
     return asyncpg.create_pool(retention_dsn, min_size=1, max_size=1, command_timeout=60)
 
 
+async def connected(dsn: SecretStr) -> "asyncpg.Connection[Any]":
+    """One connection, for a command that may take its time."""
+    return await asyncpg.connect(dsn.get_secret_value(), server_settings={"application_name": "rapport-oversight-ledger"})
+
+
 def add_apis(app: FastAPI, service: Service) -> None:
     """Every route of oversight's own."""
     add_api(app, service)
     add_custody_api(app, service)
+    add_ledger_api(app, service)
 
 
 def build(settings: Settings) -> Service:

@@ -3,7 +3,9 @@
 import argparse
 import gc
 import sys
+from collections.abc import Mapping
 from importlib import import_module
+from types import MappingProxyType
 
 from pydantic import ValidationError
 
@@ -12,18 +14,26 @@ from messaging.settings import KitSettings
 ROLES = ("serve", "consume", "relay", "timers")
 
 
-def main(name: str) -> None:
+def main(name: str, own: Mapping[str, str] = MappingProxyType({})) -> None:
     """Reads `<name>.settings.Settings`, then runs what `<name>.app.build` puts together, migrates, or reads again.
+
+    `own`: further commands of this service, each with the module whose `main(settings, arguments)` is it.
 
     Each way imports only what it needs: a migration starts in a second without the broker's client.
     """
     parser = argparse.ArgumentParser(prog=f"python -m {name}", description=f"The {name} service of Rapport.")
-    parser.add_argument("command", choices=["run", *ROLES, "migrate", "replay"], help="run = all roles in one process")
-    parser.add_argument("more", nargs=argparse.REMAINDER, help="what replay takes: --fill [--topic T] [--from INSTANT]")
+    parser.add_argument("command", choices=["run", *ROLES, "migrate", "replay", *own], help="run = all roles in one process")
+    parser.add_argument(
+        "more",
+        nargs=argparse.REMAINDER,
+        help="what replay or ledger takes; ask it with --help",
+    )
     asked = parser.parse_args()
     command, settings = asked.command, _settings(name, parser)
     if command == "replay":
         sys.exit(import_module("messaging.replay").main(name, settings, asked.more))
+    if command in own:
+        sys.exit(import_module(own[command]).main(settings, asked.more))
     if command != "migrate":
         _run(name, settings, ROLES if command == "run" else (command,))
     elif settings.owner_dsn is None:

@@ -1,11 +1,12 @@
-"""`rapport ledger check | keygen`."""
+"""`rapport ledger prove | consistency | check | keygen`."""
 
+import getpass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from cli.commands.options import console
+from cli.commands.options import Home, console, stack_at
 from cli.evidence import keys, told
 from cli.evidence.keys import KeyFileError
 from ledger import evidence
@@ -20,6 +21,55 @@ app = typer.Typer(
 
 _KEYS_HELP = "A public key, or a file with some: the log's, and those of witnesses you know. May be given again."
 Keys = Annotated[list[str], typer.Option("--key", help=_KEYS_HELP, metavar="KEY")]
+
+
+_ALSO_HELP = "A public key beside those that sign now, or a file with some: after a rotation, the former one."
+AlsoKeys = Annotated[list[str] | None, typer.Option("--key", help=_ALSO_HELP, metavar="KEY")]
+
+
+@app.command()
+def prove(
+    what: Annotated[str, typer.Argument(help="The id of a handoff, for all its events, or of one event.")],
+    at_size: Annotated[
+        int | None, typer.Option(min=1, help="Under the checkpoint of so many entries. Default: newest.")
+    ] = None,
+    checkpoint: Annotated[Path | None, typer.Option(help="Under this one, such as the one that a witness keeps.")] = None,
+    actor: Annotated[str | None, typer.Option(help="Who reads. Default: cli:<your name here>.")] = None,
+    purpose: Annotated[str, typer.Option(help="What for, as a word such as court-order. It stays on the record.")] = "evidence",
+    key: AlsoKeys = None,
+    home: Home = None,
+) -> None:
+    """Print the proof that an event, or each event of a handoff, is in the ledger as it was recorded.
+
+    The file holds what the events said, so whoever asks is put on the record. `rapport ledger check` needs nothing else.
+
+    [bold]Examples[/bold]
+
+        rapport ledger prove 0190c4f0-0000-7000-8000-000000000000 > proof.json
+
+        rapport ledger prove 0190c4f0-0000-7000-8000-000000000000 --checkpoint witness/checkpoint > proof.json
+    """
+    if checkpoint and at_size:
+        raise typer.BadParameter("choose one: --at-size or --checkpoint")
+    words = [what, "--actor", actor or f"cli:{getpass.getuser()}", "--purpose", purpose]
+    words += [] if at_size is None else ["--at-size", str(at_size)]
+    words += [] if checkpoint is None else ["--checkpoint", str(checkpoint.absolute())]
+    _asked_of_oversight(home, "prove", *words, *_also(key))
+
+
+@app.command()
+def consistency(
+    old: Annotated[Path, typer.Argument(help="A file with an older checkpoint, as somebody kept it.")],
+    key: AlsoKeys = None,
+    home: Home = None,
+) -> None:
+    """Print the proof that the newest checkpoint continues an older one: nothing before it was changed or taken away.
+
+    [bold]Example[/bold]
+
+        rapport ledger consistency yesterday.checkpoint > grown.json
+    """
+    _asked_of_oversight(home, "consistency", str(old.absolute()), *_also(key))
 
 
 @app.command()
@@ -92,3 +142,11 @@ def _text_of(path: Path) -> str:
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not text in UTF-8"
         raise typer.BadParameter(f"{path} cannot be read: {why}", param_hint="PROOF") from None
+
+
+def _asked_of_oversight(home: Path | None, *words: str) -> None:
+    raise typer.Exit(stack_at(home).run("oversight", "ledger", *words))
+
+
+def _also(words: list[str] | None) -> list[str]:
+    return [word for verifier in _verifiers(words or []) for word in ("--key", str(verifier))]
