@@ -17,7 +17,7 @@ from tests.support.journeys import Journey
 from tests.support.stack import FreshDatabase, Infra
 
 from contracts.topics import CHECKPOINTS
-from ledger.checkpoints import cosign, open_checkpoint
+from ledger.checkpoints import Checkpoint, cosign, open_checkpoint, sign_checkpoint
 from ledger.evidence import Checked, check
 from ledger.notes import COSIGNATURE, generate
 from ledger.proofs import verify_consistency
@@ -108,6 +108,10 @@ def begun() -> Journey:
     return journey
 
 
+def about_handoff(journey: Journey) -> list[str]:
+    return [envelope.id for envelope, event in journey.events if hasattr(event, "handoff_id")]
+
+
 def handoff_of(journey: Journey) -> str:
     return next(str(event.handoff_id) for _, event in journey.events if hasattr(event, "handoff_id"))
 
@@ -116,8 +120,7 @@ def test_all_events_of_a_handoff_are_proved_and_the_reading_is_recorded(ledger: 
     mine = begun()
     ledger.record(begun(), mine, begun())
     checked = ledger.proved("prove", handoff_of(mine), "--actor", "auditor", "--purpose", "audit")
-    about = [(e.id, d.model_dump_json(exclude_none=True)) for e, d in mine.events if hasattr(d, "handoff_id")]
-    assert [each.entry.id for each in checked.entries] == [event_id for event_id, _ in about]
+    assert [each.entry.id for each in checked.entries] == (about := about_handoff(mine))
     assert all(json.loads(each.entry.data or b"")["handoff_id"] == handoff_of(mine) for each in checked.entries)
     (said,) = ledger.sql("SELECT value FROM messaging.outbox")
     read = json.loads(said["value"])
@@ -136,6 +139,58 @@ def test_one_event_is_proved_at_an_older_size_and_under_what_a_witness_keeps(led
     assert ledger.proved("prove", event, "--checkpoint", str(kept)).cosigned == {WITNESS.name: 1_790_000_000}
     grown = ledger.proved("consistency", str(kept))
     assert (grown.old_size, grown.size) == (size, 2 * size)
+
+
+def test_a_good_ledger_is_verified_with_what_services_said(ledger: Ledger) -> None:
+    mine = begun()
+    ledger.record(begun(), mine)
+    ledger.sql("INSERT INTO reconciled VALUES ('/rapport/intake', 3, 7, 'x', 1, '2026-11-23 09:00:00+00')")
+    code, out, _ = ledger.run("verify")
+    assert (code, out.splitlines()[-1]) == (0, "all good"), out
+    assert "reconciled   /rapport/intake: 7 events, as it said until 2026-11-23 09:00:00Z" in out
+    assert f"signed by {SIGNER.name}" in out
+    code, out, _ = ledger.run("verify", "--handoff", handoff_of(mine))
+    assert (code, out.count("proven "), out.splitlines()[-1]) == (0, len(about_handoff(mine)), "all good"), out
+
+
+def test_a_claim_that_failed_is_named_and_exits_1(ledger: Ledger) -> None:
+    ledger.record(begun())
+    ledger.sql(
+        """INSERT INTO claimed (source, part, count, digest, last_id, at, problem, failed_at)
+           VALUES ('/rapport/intake', 3, 7, 'x', 'e-7', now(), 'missing', now())"""
+    )
+    code, out, _ = ledger.run("verify")
+    assert (code, "WRONG        /rapport/intake, partition 3: missing; it said 7 events up to e-7" in out) == (1, True), out
+
+
+@pytest.mark.parametrize(
+    "flipped", ["data = set_byte(data, 3, get_byte(data, 3) # 1)", "id = 'another'", "digest = sha256('x')"]
+)
+def test_a_changed_entry_is_named_and_exits_1(ledger: Ledger, flipped: str) -> None:
+    first, mine = begun(), begun()
+    ledger.record(first, mine)
+    index = len(first.events) + 1
+    ledger.sql(f"UPDATE entry SET {flipped} WHERE index = $1", index)
+    row = ledger.sql("SELECT * FROM entry WHERE index = $1", index)[0]
+    named = f"entry {index}: source {row['source']}, id {row['id']}, type {row['type']}"
+    place = f"at {row['topic']}/{row['part']}/{row['position']}"
+    code, out, _ = ledger.run("verify")
+    assert (code, f"first bad    {named}, {place}" in out, out.splitlines()[-1]) == (1, True, "NOT GOOD"), out
+    if "data" not in flipped:
+        code, out, _ = ledger.run("verify", "--handoff", row["id"])
+        assert (code, named in out) == (1, True), out
+
+
+def test_what_a_reader_kept_must_be_continued(ledger: Ledger) -> None:
+    ledger.record(begun())
+    kept = ledger.folder / "kept"
+    kept.write_text((ledger.outside / "checkpoint").read_text())
+    ledger.record(begun())
+    assert ledger.run("verify", "--since", str(kept))[0] == 0
+    other = Checkpoint(SIGNER.name, 2, bytes(32))
+    kept.write_text(sign_checkpoint(other, SIGNER))
+    code, out, _ = ledger.run("verify", "--since", str(kept))
+    assert (code, "since" in out) == (1, True), out
 
 
 def test_what_nobody_can_prove_is_said_and_exits_2(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,28 +1,31 @@
-"""`python -m oversight ledger verify | prove | consistency`: read from the database itself, beside the running service."""
+"""`python -m oversight ledger verify | prove | consistency | erase`, read from the database beside the running service."""
 
 import argparse
 import asyncio
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import asyncpg
 
 from ledger import evidence
 from ledger.checkpoints import Checkpoint, CheckpointError, open_checkpoint
-from ledger.entry import LedgerEntry
+from ledger.entry import LedgerEntry, printable
 from ledger.evidence import EvidenceError
 from ledger.notes import NoteError, Verifier
 from ledger.proofs import ProofError
 from messaging.service import Service
-from oversight import proving, proving_store
-from oversight.app import build
+from oversight import proving, proving_store, reporting
+from oversight.app import build, connected
+from oversight.erasing import erase
+from oversight.outside import OutsideView
 from oversight.proving import NotProvable
 from oversight.reading import read_by
 from oversight.settings import Settings
+from oversight.verifying import verify
 
-_TELL_EVERY = 1.0
 _DAMAGED = (ProofError, EvidenceError, ValueError, OverflowError, asyncpg.DataError)
 _AWAY = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
 
@@ -44,7 +47,12 @@ def main(settings: Settings, arguments: Sequence[str]) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m oversight ledger", description=__doc__)
-    words = parser.add_subparsers(required=True, metavar="verify | prove | consistency")
+    words = parser.add_subparsers(required=True, metavar="verify | prove | consistency | erase")
+    checking = words.add_parser("verify", help="hold the ledger against what was signed, and against what sources claim")
+    checking.add_argument("--since", type=Path, help="a file with a checkpoint that somebody kept: it must be continued")
+    checking.add_argument("--handoff", help="only the events of this handoff, or one event")
+    checking.add_argument("--outside", type=Path, help="folder with checkpoint and tiles; default: OVERSIGHT_CHECKPOINT_DIR")
+    checking.set_defaults(act=_verify)
     prove = words.add_parser("prove", help="print the proof that an event, or all of a handoff, is in the ledger")
     prove.add_argument("what", help="the id of a handoff, or of an event")
     under = prove.add_mutually_exclusive_group()
@@ -56,13 +64,39 @@ def _parser() -> argparse.ArgumentParser:
     consistency = words.add_parser("consistency", help="print the proof that the newest checkpoint continues an older one")
     consistency.add_argument("old", type=Path, help="a file with the older one")
     consistency.set_defaults(act=_consistency)
-    for each in (prove, consistency):
+    for each in (checking, prove, consistency):
         _add_key(each)
+    erasing = words.add_parser("erase", help="erase bodies that need not be kept any longer; their entries stay")
+    erasing.add_argument("--before", type=_day, required=True, help="what was recorded before this day, such as 2026-11-23")
+    erasing.add_argument("--reason", default="retention", help="why, as a code; it is recorded")
+    erasing.add_argument("--actor", default="operator", help="who does it; it is recorded")
+    erasing.set_defaults(act=_erase)
     return parser
+
+
+def _day(text: str) -> datetime:
+    found = datetime.fromisoformat(text)
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 def _add_key(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--key", action="append", default=[], help="a public key beside the service's, such as a former one")
+
+
+async def _verify(settings: Settings, asked: argparse.Namespace) -> int:
+    known, folder = _verifiers(settings, asked.key), asked.outside or settings.checkpoint_dir
+    since = _open(_read(asked.since), known, asked.since) if asked.since else None
+    connection = await connected(settings.postgres_dsn)
+    try:
+        if asked.handoff:
+            good, said = await reporting.on_some(connection, asked.handoff, known)
+        else:
+            outside, say = OutsideView(folder) if folder else None, _tell if sys.stderr.isatty() else lambda _: None
+            good, said = await reporting.on_all(connection, await verify(connection, known, outside, since, say))
+    finally:
+        await connection.close()
+    print("\n".join(map(printable, said)))
+    return 0 if good else 1
 
 
 async def _prove(settings: Settings, asked: argparse.Namespace) -> int:
@@ -90,6 +124,10 @@ async def _consistency(settings: Settings, asked: argparse.Namespace) -> int:
     evidence.check(document, known)
     sys.stdout.write(document)
     return 0
+
+
+async def _erase(settings: Settings, asked: argparse.Namespace) -> int:
+    return await erase(settings, asked.before, asked.actor, asked.reason, _tell)
 
 
 async def _said_who_reads(service: Service, entries: Sequence[tuple[int, LedgerEntry]], asked: argparse.Namespace) -> None:

@@ -77,6 +77,11 @@ def flaw_of(entry: LedgerEntry) -> str | None:
     return None if found == entry.digest else f"the body has the digest {found.hex()}, the entry says {entry.digest.hex()}"
 
 
+def printable(text: str) -> str:
+    """The text without anything that a terminal would obey."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 def instant(at: datetime) -> str:
     """RFC 3339 in UTC with six digits, such as 2026-11-23T21:30:00.123456Z; ValueError without a zone."""
     if at.tzinfo is not UTC:

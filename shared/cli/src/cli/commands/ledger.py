@@ -1,4 +1,4 @@
-"""`rapport ledger prove | consistency | check | keygen`."""
+"""`rapport ledger verify | prove | consistency | check | keygen`."""
 
 import getpass
 from pathlib import Path
@@ -11,6 +11,7 @@ from cli.evidence import keys, told
 from cli.evidence.keys import KeyFileError
 from ledger import evidence
 from ledger.checkpoints import CheckpointError, open_checkpoint
+from ledger.entry import printable
 from ledger.evidence import EvidenceError
 from ledger.notes import NoteError, Verifier
 
@@ -25,6 +26,33 @@ Keys = Annotated[list[str], typer.Option("--key", help=_KEYS_HELP, metavar="KEY"
 
 _ALSO_HELP = "A public key beside those that sign now, or a file with some: after a rotation, the former one."
 AlsoKeys = Annotated[list[str] | None, typer.Option("--key", help=_ALSO_HELP, metavar="KEY")]
+
+
+@app.command()
+def verify(
+    since: Annotated[Path | None, typer.Option(help="A checkpoint that somebody kept: the ledger must continue it.")] = None,
+    handoff: Annotated[str | None, typer.Option(help="Only the events of this handoff, or the event with this id.")] = None,
+    outside: Annotated[Path | None, typer.Option(help="The folder with checkpoint and tiles. Default: oversight's.")] = None,
+    key: AlsoKeys = None,
+    home: Home = None,
+) -> None:
+    """Hold the whole ledger against what was signed, and what services say they have said against the ledger.
+
+    Exit code 0: all good. 1: something is not, and the first bad entry is named. 2: it could not be looked at. Services may be
+    stopped; PostgreSQL may not.
+
+    [bold]Examples[/bold]
+
+        rapport ledger verify
+
+        rapport ledger verify --since yesterday.checkpoint --outside /mnt/auditor/ledger
+
+        rapport ledger verify --handoff 0190c4f0-0000-7000-8000-000000000000
+    """
+    words = [] if since is None else ["--since", str(since.absolute())]
+    words += [] if handoff is None else ["--handoff", handoff]
+    words += [] if outside is None else ["--outside", str(outside.absolute())]
+    _asked_of_oversight(home, "verify", *words, *_also(key))
 
 
 @app.command()
@@ -95,7 +123,7 @@ def check(
         else:
             lines = list(told.lines_of_checkpoint(open_checkpoint(text, verifiers)))
     except (EvidenceError, NoteError, CheckpointError) as error:
-        console.print(f"NOT PROVEN: {told.printable(str(error))}", style="red", markup=False)
+        console.print(f"NOT PROVEN: {printable(str(error))}", style="red", markup=False)
         raise typer.Exit(1) from None
     for line in lines:
         console.print(line, markup=False)

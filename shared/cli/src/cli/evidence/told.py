@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 
 from ledger.checkpoints import Checkpoint, Opened
-from ledger.entry import LedgerEntry, instant
+from ledger.entry import LedgerEntry, instant, printable
 from ledger.evidence import Checked, Proved
 
 
@@ -24,11 +24,6 @@ def lines_of_checkpoint(opened: Opened) -> Iterator[str]:
     checkpoint: Checkpoint = opened.checkpoint
     yield f"signed: a checkpoint of the ledger {printable(checkpoint.origin)}"
     yield from _on_whose_word(checkpoint.size, checkpoint.root, opened.signers, opened.cosigned)
-
-
-def printable(text: str) -> str:
-    """The text without anything that a terminal would obey."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def _on_whose_word(size: int, root: bytes, signers: list[str], cosigned: Mapping[str, int]) -> Iterator[str]:
