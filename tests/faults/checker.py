@@ -8,7 +8,7 @@ from tests.faults.verdict import Checked
 
 PROMISES: Sequence[Callable[[History, Told], Checked]] = (
     journeys.ended, effects.check, order.contiguous, order.kept, capacity.check, journeys.custody, parked.check,
-    positions.check, ledger.check, timers.check,
+    positions.check, ledger.check, ledger.unchanged, timers.check,
 )  # fmt: skip
 
 

@@ -155,14 +155,23 @@ class Poison:
 
 
 @dataclass(frozen=True, slots=True)
+class Verified:
+    """What the verification of the ledger printed: how many entries are signed, and each thing that is wrong."""
+
+    entries: int
+    flaws: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Told:
     """What people outside did and were told: all that a checker knows besides Kafka.
 
     `acknowledged` are referrals whose door said that they are in; `poison` is known by the mark that its records bear; `shown`
-    is what the ledger shows of an episode.
+    is what the ledger shows of an episode; `ledger` is what its own verification found.
     """
 
     as_of: datetime
     acknowledged: frozenset[Claim] = frozenset()
     poison: Mapping[str, Poison] = field(default_factory=dict)
     shown: Mapping[str, frozenset[Claim]] = field(default_factory=dict)
+    ledger: "Verified | None" = None

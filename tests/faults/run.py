@@ -9,11 +9,13 @@ from datetime import UTC, datetime
 from time import process_time
 from typing import Any
 
+import asyncpg
 import httpx
+from oversight.verifying import verify
 from tests.faults.checker import certain, check
 from tests.faults.cluster import Cluster
 from tests.faults.forms import Form
-from tests.faults.history import Claim, History, Told
+from tests.faults.history import Claim, History, Told, Verified
 from tests.faults.load import Load
 from tests.faults.outside import Outside
 from tests.faults.players import TOPICS, People, Players
@@ -24,8 +26,11 @@ from tests.faults.verdict import Checked
 
 from cli.events.kafka import reader, up_to_now
 from cli.stack import Stack, StackSettings
+from cli.stack.ledger import Ledger
 from cli.stack.names import processes
 from contracts import intake
+from ledger.notes import Verifier
+from oversight.outside import OutsideView
 
 # Deadlines by ordinary settings, so short that they run out inside a run.
 _CLOCKS: Mapping[str, Mapping[str, str]] = {
@@ -88,7 +93,8 @@ class Run:
             told = self._told()
             history = await self._read()
             shown = await self._ask_oversight(history)
-        return Outcome(self._form, self._seed, self._counts(history), check(history, replace(told, shown=shown)))
+            told = replace(told, shown=shown, ledger=await self._verify_ledger())
+        return Outcome(self._form, self._seed, self._counts(history), check(history, told))
 
     def _told(self) -> Told:
         acknowledged = frozenset(self._load.acknowledged | self._poisoner.taken)
@@ -218,6 +224,17 @@ class Run:
                     moved = clock() if said[episode] & shown[episode] - (before or set()) else moved
                 await asyncio.sleep(1.0)
         return shown
+
+    async def _verify_ledger(self) -> Verified:
+        """As `rapport ledger verify` does it."""
+        ledger = Ledger(self._stack.home)
+        verifiers = [Verifier.parse(line) for line in ledger.public_key.read_text().split()]
+        connection = await asyncpg.connect(self._stack.dsn("oversight"))
+        try:
+            verdict = await verify(connection, verifiers, OutsideView(ledger.outside))
+        finally:
+            await connection.close()
+        return Verified(verdict.size, tuple(f"{flaw.kind}: {flaw.text}" for flaw in verdict.flaws))
 
     def _counts(self, history: History) -> dict[str, int]:
         return {

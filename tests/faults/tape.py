@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 
-from tests.faults.history import MARK, Claim, History, Told
+from tests.faults.history import MARK, Claim, History, Told, Verified
 from tests.faults.verdict import Checked
 
 from contracts import clinical, followup, intake, matching, oversight
@@ -128,7 +128,9 @@ class Tape:
     def told(self) -> Told:
         """One acknowledged referral, and a ledger that shows everything that is said about it here."""
         shown = {(r.said[0].source, r.said[0].id) for r in self.records if r.topic in OWNED and r.said[0].subject == EPISODE}
-        return Told(self.now + timedelta(hours=1), frozenset({CLAIM}), shown={EPISODE: frozenset(shown)})
+        return Told(
+            self.now + timedelta(hours=1), frozenset({CLAIM}), shown={EPISODE: frozenset(shown)}, ledger=Verified(8, ())
+        )
 
 
 def referral() -> ReferralSubmitted:

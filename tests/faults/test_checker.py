@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 from tests.faults.checker import PROMISES, check
-from tests.faults.history import Poison, Told
+from tests.faults.history import Poison, Told, Verified
 from tests.faults.tape import CLAIM, EPISODE, START, Tape, broken, match_offered, plan, session, whole_journey
 
 from contracts import clinical, followup, handoff, intake, matching, oversight
@@ -250,5 +250,12 @@ def test_poison_that_was_not_answered_is_named() -> None:
 def test_without_positions_or_a_ledger_it_says_that_these_were_not_checked() -> None:
     tape = whole_journey()
     tape.records = [record for record in tape.records if not isinstance(record.said[1], OutboxPosition)]
-    checked = check(tape.history(), replace(tape.told(), shown={}))
-    assert {one.promise for one in checked if one.skipped} == {"outboxes drained", "ledger complete"}
+    checked = check(tape.history(), replace(tape.told(), shown={}, ledger=None))
+    skipped = {one.promise for one in checked if one.skipped}
+    assert skipped == {"outboxes drained", "ledger complete", "ledger unchanged"}
+
+
+def test_what_the_ledger_s_own_checks_find_is_a_violation() -> None:
+    tape = whole_journey()
+    told = replace(tape.told(), ledger=Verified(8, ("leaf: entry 3 is not what was signed",)))
+    assert broken(check(tape.history(), told)) == {"ledger unchanged": ["leaf: entry 3 is not what was signed"]}

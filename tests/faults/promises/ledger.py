@@ -30,6 +30,18 @@ def check(history: History, told: Told) -> Checked:
     return checked
 
 
+def unchanged(_: History, told: Told) -> Checked:
+    """The ledger's own checks: indexes, leaves, tree, signatures, and what lies outside."""
+    checked = Checked("ledger unchanged")
+    if told.ledger is None:
+        checked.skipped = "the ledger was not verified"
+        return checked
+    checked.items = told.ledger.entries
+    for flaw in told.ledger.flaws:
+        checked.broken(flaw)
+    return checked
+
+
 def _gaps(checked: Checked, history: History) -> None:
     open_gaps: dict[tuple[str, str, str, int, int], Said] = {}
     for one in sorted(history.all(GapFound), key=lambda one: one.envelope.sequence or 0):
