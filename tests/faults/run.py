@@ -11,7 +11,6 @@ from typing import Any
 
 import asyncpg
 import httpx
-from oversight.verifying import verify
 from tests.faults.checker import certain, check
 from tests.faults.cluster import Cluster
 from tests.faults.forms import Form
@@ -31,6 +30,7 @@ from cli.stack.names import processes
 from contracts import intake
 from ledger.notes import Verifier
 from oversight.outside import OutsideView
+from oversight.verifying import verify
 
 # Deadlines by ordinary settings, so short that they run out inside a run.
 _CLOCKS: Mapping[str, Mapping[str, str]] = {

@@ -258,4 +258,4 @@ def test_without_positions_or_a_ledger_it_says_that_these_were_not_checked() -> 
 def test_what_the_ledger_s_own_checks_find_is_a_violation() -> None:
     tape = whole_journey()
     told = replace(tape.told(), ledger=Verified(8, ("leaf: entry 3 is not what was signed",)))
-    assert broken(check(tape.history(), told)) == {"ledger unchanged": ["leaf: entry 3 is not what was signed"]}
+    assert broken(check(tape.history(), told)) == {"ledger unchanged": "ledger unchanged: leaf: entry 3 is not what was signed"}
