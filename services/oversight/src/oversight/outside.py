@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ledger.proofs import Span
+from ledger.tiles import TILE, grown, tile_path
 from ledger.tree import HASH_BYTES
 
-TILE = 256
 ReadHashes = Callable[[Span], Awaitable[list[bytes]]]
 
 
@@ -94,23 +94,3 @@ class OutsideView:
         if full.exists():
             return full.read_bytes()
         return max((path.read_bytes() for path in full.with_suffix(".p").glob("[0-9]*")), key=len, default=b"")
-
-
-def grown(old: int, new: int) -> Iterator[Span]:
-    """The tiles that have other hashes under `new` leaves than under `old`; the last of each level may be partial."""
-    level = 0
-    while new >> level:
-        if old >> level < new >> level:
-            for first in range((old >> level) // TILE * TILE, new >> level, TILE):
-                yield Span(level, first, min(first + TILE, new >> level))
-        level += 8
-
-
-def tile_path(span: Span) -> str:
-    """`tile/<level>/<index>`, with `.p/<width>` when partial (C2SP tlog-tiles); a level of tiles is 8 levels of the tree."""
-    number, parts = span.start // TILE, list[str]()
-    while number or not parts:
-        parts.insert(0, f"{'x' if parts else ''}{number % 1000:03}")
-        number //= 1000
-    width = span.stop - span.start
-    return f"tile/{span.level // 8}/{'/'.join(parts)}" + (f".p/{width}" if width < TILE else "")

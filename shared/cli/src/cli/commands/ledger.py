@@ -1,7 +1,9 @@
-"""`rapport ledger verify | prove | consistency | check | keygen`."""
+"""`rapport ledger verify | prove | consistency | check | keygen | witness`."""
 
+import asyncio
 import getpass
 from pathlib import Path
+from time import time
 from typing import Annotated
 
 import typer
@@ -9,11 +11,13 @@ import typer
 from cli.commands.options import Home, console, stack_at
 from cli.evidence import keys, told
 from cli.evidence.keys import KeyFileError
+from cli.evidence.watching import proofs_at, watch
+from cli.evidence.witness import Alarm, StateError, Witness
 from ledger import evidence
 from ledger.checkpoints import CheckpointError, open_checkpoint
 from ledger.entry import printable
 from ledger.evidence import EvidenceError
-from ledger.notes import NoteError, Verifier
+from ledger.notes import COSIGNATURE, NOTE, NoteError, Signer, Verifier
 
 app = typer.Typer(
     no_args_is_help=True, rich_markup_mode="rich",
@@ -156,11 +160,78 @@ def keygen(
     typer.echo(str(public))
 
 
-def _verifiers(words: list[str]) -> list[Verifier]:
+@app.command()
+def witness(
+    log_key: Annotated[list[str], typer.Option("--log-key", help="The log's public key, or a file with it.", metavar="KEY")],
+    key: Annotated[Path, typer.Option(help="The witness's own private key; keygen --witness makes one.")],
+    sources: Annotated[
+        list[str],
+        typer.Option("--from", metavar="PLACE", help="A folder, Kafka's HOST:PORT, or oversight's URL; may be given again."),
+    ],
+    state: Annotated[Path, typer.Option(help="A folder of the witness's own, for what it cosigned last.")],
+    proofs: Annotated[
+        str | None,
+        typer.Option(metavar="PLACE", help="A folder or URL with proofs of consistency. Default: the first --from."),
+    ] = None,
+    once: Annotated[bool, typer.Option("--once", help="Look once, and stop.")] = False,
+) -> None:
+    """Watch a ledger from outside, with a key of your own: countersign what continues the last checkpoint, or raise an alarm.
+
+    Run it where the ledger's operators cannot reach it. What it cosigned lies in STATE/checkpoint, for everybody to take.
+
+    Exit code 1: ALARM, the log signed two checkpoints that cannot both be true; both are kept. 2: it could not look.
+
+    [bold]Examples[/bold]
+
+        rapport ledger keygen witness.example --witness --out witness.key > witness.pub
+
+        rapport ledger witness --log-key public.key --key witness.key --from /mnt/ledger --state ./witness
+
+        rapport ledger witness --log-key log.key --key my.key --from kafka:9092 --proofs http://oversight:8080 --state .
+    """
+    log = _log_keys(log_key)
+    proving = next(filter(None, map(proofs_at, [proofs] if proofs else sources)), None)
+    if proving is None:
+        raise typer.BadParameter("Kafka has no proofs: name a folder or oversight's URL", param_hint="--proofs")
+    watcher = Witness(log, _witness_key(key), proving, state, time)
+    try:
+        with watcher.on_duty():
+            looked = asyncio.run(watch(watcher, sources, _say, once=once))
+    except Alarm as alarm:
+        console.print(f"ALARM: {alarm}", style="bold red", markup=False)
+        raise typer.Exit(1) from None
+    except StateError as error:
+        _say(str(error))
+        raise typer.Exit(2) from None
+    raise typer.Exit(0 if looked or not once else 2)
+
+
+def _log_keys(words: list[str]) -> list[Verifier]:
+    log = _verifiers(words, "--log-key")
+    if len({verifier.name for verifier in log}) > 1 or any(verifier.kind != NOTE for verifier in log):
+        raise typer.BadParameter("these are not the keys of one log", param_hint="--log-key")
+    return log
+
+
+def _witness_key(path: Path) -> Signer:
+    try:
+        signer = keys.signer_in(path)
+    except KeyFileError as error:
+        raise typer.BadParameter(str(error), param_hint="--key") from None
+    if signer.kind != COSIGNATURE:
+        raise typer.BadParameter("this key signs notes: make one with keygen --witness", param_hint="--key")
+    return signer
+
+
+def _say(text: str) -> None:
+    console.print(printable(text), markup=False)
+
+
+def _verifiers(words: list[str], option: str = "--key") -> list[Verifier]:
     try:
         return keys.verifiers_of(words)
     except KeyFileError as error:
-        raise typer.BadParameter(str(error), param_hint="--key") from None
+        raise typer.BadParameter(str(error), param_hint=option) from None
 
 
 def _text_of(path: Path) -> str:
