@@ -1,7 +1,6 @@
 """Views of custody on a running stack, and the runbook of late handoffs as it stands: nobody answers before it says so."""
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -114,6 +113,13 @@ def checkout(world: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def script(folder: Path, text: str) -> str:
+    """What a person would see who typed it."""
+    ran = subprocess.run(["bash", "-euc", text], cwd=folder, capture_output=True, text=True, check=False, timeout=60)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    return ran.stdout
+
+
 @pytest.mark.parametrize("line", COMMANDS)
 def test_a_command_of_the_runbook_works(world: World, silent: str, line: str) -> None:
     if "custody check" in line:
@@ -126,15 +132,15 @@ def test_a_command_of_the_runbook_works(world: World, silent: str, line: str) ->
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="the runbook answers with curl")
 def test_a_desk_that_answers_as_the_runbook_says_becomes_custodian(world: World, silent: str, checkout: Path) -> None:
+    """The deadline is four seconds here, so the address is asked for once, and only the answer is tried again."""
     (asking,) = (block for block in blocks(RUNBOOK) if "curl" in block)
+    looking, _, answering = asking.partition("curl ")
+    address = script(checkout, f"{looking}echo $INTAKE").strip()
 
     def accepted() -> list[Any]:
         one = standing(world) or {"handoff_id": "none", "receiver": "nobody"}
-        script = asking.replace("EPISODE", silent).replace("HANDOFF", one["handoff_id"]).replace("RECEIVER", one["receiver"])
-        ran = subprocess.run(
-            ["bash", "-euc", script], cwd=checkout, capture_output=True, text=True, check=False, env=os.environ, timeout=60
-        )
-        assert ran.returncode == 0, ran.stdout + ran.stderr
+        answer = answering.replace("EPISODE", silent).replace("HANDOFF", one["handoff_id"]).replace("RECEIVER", one["receiver"])
+        script(checkout, f"INTAKE={address}\ncurl {answer}")
         return said(world, intake.HandoffAccepted)
 
     world.until(accepted, "the desk's acceptance is confirmed", within=40)
