@@ -1,5 +1,6 @@
 """SQL of the tree over the entries: how far it is, its hashes, and the checkpoints that were signed."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from datetime import datetime
@@ -14,7 +15,18 @@ from ledger.tree import Frontier, Node
 REACH = """
     SELECT appended, size, nodes, (SELECT note FROM checkpoint ORDER BY size DESC LIMIT 1) AS note FROM frontier"""
 LEAVES = "SELECT leaf FROM entry WHERE index >= $1 AND index < $2 ORDER BY index"
-SUBTREES = "SELECT hash FROM subtree WHERE level = $1 AND index >= $2 AND index < $3 ORDER BY index"
+
+# Spans of neighbours at once; LIMIT tells the planner that each of them is short.
+HASHES = """
+    SELECT level, h.index, h.hash
+      FROM unnest($1::int[], $2::bigint[], $3::bigint[]) AS s (level, start, stop), LATERAL (
+           (SELECT index, leaf AS hash FROM entry
+             WHERE s.level = 0 AND index >= s.start AND index < s.stop ORDER BY index LIMIT s.stop - s.start)
+           UNION ALL
+           (SELECT index, hash FROM subtree
+             WHERE s.level > 0 AND level = s.level AND index >= s.start AND index < s.stop
+             ORDER BY index LIMIT s.stop - s.start)) AS h
+     ORDER BY level, h.index"""
 
 # The tree grows only from where it was believed to be; who comes second changes nothing, and is told 0.
 GROW = """
@@ -56,6 +68,7 @@ ERASURES = """
 ERASE = """
     UPDATE entry SET salt = NULL, attributes = NULL, data = NULL
      WHERE index >= $1 AND index < $2 AND data IS NOT NULL AND type <> 'care.rapport.oversight.content-erased.v1'"""
+_LEAST = -(2**63)
 
 
 class Reach(NamedTuple):
@@ -79,11 +92,9 @@ async def leaves(pool: "asyncpg.Pool[Any]", start: int, stop: int) -> list[bytes
 
 async def hashes(pool: "asyncpg.Pool[Any]", spans: Iterable[Span]) -> dict[tuple[int, int], bytes]:
     """Stored hashes by level and index; what is not there is missing in the answer."""
-    found: dict[tuple[int, int], bytes] = {}
-    for level, start, stop in spans:
-        rows = await (pool.fetch(SUBTREES, level, start, stop) if level else pool.fetch(LEAVES, start, stop))
-        found |= {(level, start + n): row[0] for n, row in enumerate(rows)}
-    return found
+    if not (columns := list(map(list, zip(*spans, strict=True)))):
+        return {}
+    return {(level, index): each for level, index, each in await pool.fetch(HASHES, *columns)}
 
 
 async def grow(
@@ -121,6 +132,23 @@ async def entries(
         cursor = await connection.cursor(ENTRIES, start, stop)
         while rows := await cursor.fetch(at_once):
             yield [(row[0], row[1], make(row[2:])) for row in rows]
+
+
+async def all_rows(connection: Any, at_once: int) -> AsyncIterator[list[Sequence[Any]]]:
+    """Index, leaf, and the fields of a LedgerEntry, from the least index on; the next batch is on its way while one is read.
+
+    Nothing else may be asked on this connection until the last one came.
+    """
+    async with snapshot(connection):
+        cursor = await connection.cursor(ENTRIES, _LEAST, None)
+        rows = await cursor.fetch(at_once)
+        while rows:
+            ahead = asyncio.ensure_future(cursor.fetch(at_once))
+            try:
+                await asyncio.sleep(0)
+                yield rows
+            finally:
+                rows = await ahead
 
 
 async def kept_frontiers(connection: Any) -> list[tuple[int, int, list[bytes], str | None]]:

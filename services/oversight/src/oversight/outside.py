@@ -5,7 +5,7 @@ With the leaf hashes out there, who changes an entry and recomputes every hash i
 
 import fcntl
 import os
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,6 +14,8 @@ from ledger.tiles import TILE, grown, tile_path
 from ledger.tree import HASH_BYTES
 
 ReadHashes = Callable[[Span], Awaitable[list[bytes]]]
+
+_AT_ONCE = 64 * TILE
 
 
 class Outside:
@@ -42,8 +44,11 @@ class Outside:
 
     async def extend(self, old: int, new: int, note: str, read: ReadHashes) -> None:
         """Adds the tiles from a tree of `old` leaves to one of `new`, and then its checkpoint."""
-        for span in grown(old, new):
-            self._write(tile_path(span), b"".join(await read(span)))
+        for whole in _together(grown(old, new)):
+            hashes = await read(whole)
+            for first in range(whole.start, whole.stop, TILE):
+                tile = Span(whole.level, first, min(first + TILE, whole.stop))
+                self._write(tile_path(tile), b"".join(hashes[first - whole.start : tile.stop - whole.start]))
         self._write("checkpoint", note.encode())
         for span in grown(old, new):
             self._forget_partial(span)
@@ -94,3 +99,17 @@ class OutsideView:
         if full.exists():
             return full.read_bytes()
         return max((path.read_bytes() for path in full.with_suffix(".p").glob("[0-9]*")), key=len, default=b"")
+
+
+def _together(tiles: Iterable[Span]) -> Iterator[Span]:
+    """Neighbouring tiles of a level as one span, so that it takes one question to read them; not too many of them."""
+    whole: Span | None = None
+    for tile in tiles:
+        if whole and (whole.level, whole.stop) == (tile.level, tile.start) and tile.stop - whole.start <= _AT_ONCE:
+            whole = whole._replace(stop=tile.stop)
+            continue
+        if whole:
+            yield whole
+        whole = tile
+    if whole:
+        yield whole

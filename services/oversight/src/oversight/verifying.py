@@ -14,15 +14,15 @@ from typing import Any
 from contracts.oversight import ContentErased
 from contracts.topics import OWNED
 from ledger.checkpoints import Checkpoint, CheckpointError, Opened, open_checkpoint
-from ledger.entry import LedgerEntry, flaw_of, leaf_of
+from ledger.entry import LedgerEntry, digest_of, flaw_of, leaf_of
 from ledger.notes import NoteError, Verifier
 from ledger.tree import EMPTY, Frontier
 from oversight import ledger_store as store
 from oversight.outside import OutsideView
 
-Batch = Sequence[tuple[int, bytes, LedgerEntry]]
+Batch = Sequence[Sequence[Any]]
 
-_AT_ONCE, _SAY_EVERY, _MOST_OF_A_KIND, _FIRST = 4096, 250_000, 8, -(2**63)
+_AT_ONCE, _SAY_EVERY, _MOST_OF_A_KIND = 2000, 250_000, 8
 _ERASED = ContentErased.type
 
 
@@ -88,7 +88,7 @@ async def verify(
         notes = _opened(await store.kept_checkpoints(connection), verifiers, found)
         frontiers = await store.kept_frontiers(connection)
         walk = _Walk(found, there, erased, {*notes, *(each.size for each in (there, since) if each)})
-        async for batch in store.entries(connection, _FIRST, at_once=_AT_ONCE):
+        async for batch in store.all_rows(connection, _AT_ONCE):
             before = walk.end
             walk.take(batch)
             if walk.end // _SAY_EVERY > before // _SAY_EVERY:
@@ -175,8 +175,8 @@ class _Walk:
             self.end = last + 1
             self._grow(leaves)
             return
-        for index, leaf, entry in batch:
-            self._one(index, leaf, entry)
+        for index, leaf, *fields in batch:
+            self._one(index, leaf, LedgerEntry._make(fields))
 
     def finish(self, size: int) -> None:
         """There must be so many entries."""
@@ -184,17 +184,23 @@ class _Walk:
             self._missing(size)
 
     def _faultless(self, first: int, batch: Batch) -> list[bytes] | None:
-        """The leaves of a batch without any flaw."""
-        entries, true = [entry for _, _, entry in batch], self._true(first, first + len(batch))
-        try:
-            leaves = list(map(leaf_of, entries))
-        except ValueError:
+        """The leaves of a batch without any flaw: the way of nearly every entry, so nothing is done twice here."""
+        true, leaves = self._true(first, first + len(batch)), list[bytes]()
+        for row in batch:
+            leaf, digest, salt, attributes, data = row[1], *row[10:]
+            try:
+                leaves.append(leaf_of(row[2:]))  # type: ignore[arg-type]  # has the fields of an entry
+                if data is not None and digest_of(salt, attributes, data) != digest:
+                    return None
+            except (ValueError, TypeError, AttributeError):
+                return None
+            if leaf != leaves[-1] or (data is None and not salt is attributes is None):
+                return None
+        if leaves[: len(true)] != true:
             return None
-        if leaves != [leaf for _, leaf, _ in batch] or leaves[: len(true)] != true or any(map(flaw_of, entries)):
-            return None
-        for index, entry in enumerate(entries, first):
-            if entry.data is None or entry.type == _ERASED:
-                self._erasing(index, entry)
+        for row in batch:
+            if row[13] is None or row[4] == _ERASED:
+                self._erasing(row[0], LedgerEntry._make(row[2:]))
         return leaves
 
     def _one(self, index: int, stored: bytes, entry: LedgerEntry) -> None:

@@ -1,0 +1,117 @@
+"""Appends as fast as it goes through the recorder of every day, checkpoints being signed beside it; then all is verified."""
+
+import asyncio
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from aiokafka import AIOKafkaProducer
+
+from bench.log.load import batches
+from ledger.checkpoints import open_checkpoint
+from ledger.notes import Signer
+from messaging.metrics import Meters
+from oversight.app import build
+from oversight.checkpointing import Checkpoints
+from oversight.consumer import Recorder
+from oversight.outside import Outside, OutsideView
+from oversight.settings import Settings
+from oversight.verifying import verify
+
+_PAUSE = 0.5
+FIRST_OF = "SELECT recorded_at FROM entry WHERE index = $1"
+BYTES = """
+    SELECT pg_total_relation_size('entry') AS whole, pg_indexes_size('entry') AS indexes,
+           pg_total_relation_size('subtree') + pg_total_relation_size('checkpoint') AS tree, appended FROM frontier"""
+BODIES = "SELECT avg(length(data) + length(attributes)) FROM entry WHERE data IS NOT NULL AND index < 10000"
+
+
+class _Timed(Checkpoints):
+    """Notes how long the oldest entry had waited when the checkpoint over it was in the database."""
+
+    lags: list[float]
+
+    async def _grow(self, reach: Any, there: Any) -> list[str]:
+        notes = await super()._grow(reach, there)
+        if notes:
+            at, oldest = datetime.now(UTC), await self._service.pool.fetchval(FIRST_OF, reach.tree.size)
+            self.lags.append((at - oldest).total_seconds())
+        return notes
+
+
+class Signing:
+    """The loop that the service has, with its pause; notes after each turn how long its oldest entry waited to lie outside."""
+
+    def __init__(self, service: Any, signer: Signer, folder: Path) -> None:
+        producer = partial(AIOKafkaProducer, bootstrap_servers=service.settings.kafka_bootstrap, acks="all")
+        self._checkpoints, self._pool = _Timed(service, [signer], Outside(folder), producer), service.pool
+        self._verifiers, self._folder, self.size = [signer.verifier], folder, 0
+        self.lags, self.outside_lags = list[float](), list[float]()
+        self._checkpoints.lags = self.lags
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """One more turn after the load has ended."""
+        while not stopping.is_set():
+            await self._turn()
+            await asyncio.sleep(_PAUSE)
+        await self._turn()
+        await self._checkpoints.close()
+
+    async def _turn(self) -> None:
+        await self._checkpoints.turn()
+        if (note := OutsideView(self._folder).checkpoint) is None:
+            return
+        at, size = datetime.now(UTC), open_checkpoint(note, self._verifiers).checkpoint.size
+        if size > self.size:
+            oldest = await self._pool.fetchval(FIRST_OF, self.size)
+            self.outside_lags.append((at - oldest).total_seconds())
+            self.size = size
+
+
+async def measure(settings: Settings, signer: Signer, folder: Path, seconds: float) -> dict[str, Any]:
+    """Every figure of a ledger that is written for so long."""
+    service = build(settings)
+    await service.open()
+    try:
+        signing, stopping = Signing(service, signer, folder), asyncio.Event()
+        loop = asyncio.create_task(signing.run(stopping))
+        recorder = Recorder(service.pool, b"k" * 32, Meters())
+        load, began, done, slices = batches(settings.max_batch), perf_counter(), 0, list[float]()
+        while perf_counter() - began < seconds:
+            await recorder.take(next(load))
+            done += settings.max_batch
+            if perf_counter() - began >= 5 * (len(slices) + 1):
+                slices.append(done / (perf_counter() - began))
+                print(f"  {done:9,} entries, {slices[-1]:,.0f} a second, {signing.size:,} signed", flush=True)
+        took = perf_counter() - began
+        stopping.set()
+        await loop
+        ((sizes,), body) = await service.pool.fetch(BYTES), await service.pool.fetchval(BODIES)
+        return {
+            "entries": done,
+            "append_per_s": round(done / took),
+            "append_seconds": round(took, 1),
+            "checkpoint_lag_s": round(max(signing.lags), 2),
+            "outside_lag_s": round(max(signing.outside_lags), 2),
+            "bytes_per_event": round((sizes["whole"] + sizes["tree"]) / sizes["appended"]),
+            "bytes_of": {
+                "body": round(body), "indexes": round(sizes["indexes"] / sizes["appended"]),
+                "tree": round(sizes["tree"] / sizes["appended"], 1),
+            },
+            **await _verified(service, signer, folder),
+        }  # fmt: skip
+    finally:
+        await service.pool.close()
+
+
+async def _verified(service: Any, signer: Signer, folder: Path) -> dict[str, Any]:
+    async with service.pool.acquire() as connection:
+        began = perf_counter()
+        verdict = await verify(connection, [signer.verifier], OutsideView(folder))
+        took = perf_counter() - began
+    if not verdict.good or verdict.unsigned:
+        raise SystemExit(f"the ledger is not good: {verdict}")
+    print(f"  {verdict.size:9,} entries and {verdict.checkpoints:,} checkpoints verified in {took:.1f} s", flush=True)
+    return {"verify_per_s": round(verdict.size / took), "checkpoints": verdict.checkpoints}
