@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down test lint format types arch bench bench-kit tamper faults crash docs lock
+.PHONY: help setup demo up down test lint format types arch bench bench-kit bench-ledger tamper faults crash docs lock
 
 bin := .venv/bin
 
@@ -43,6 +43,9 @@ crash: setup     ## a service killed at every await of its loops; CRASH_POINTS=a
 
 bench-kit: setup ## the limit of the kit; writes bench/results/kit.json
 	@$(bin)/python -m bench.kit $(ARGS)
+
+bench-ledger: setup ## the ledger's speed, lag and size; writes bench/results/ledger.json
+	@$(bin)/python -m bench.ledger $(ARGS)
 
 tamper: setup    ## 10,000 random tamperings with the ledger, each to be found; ARGS="--count 500 --seed 7"
 	@$(bin)/python -m bench.tamper $(ARGS)

@@ -10,7 +10,6 @@ from typing import Any
 from aiokafka import AIOKafkaProducer
 
 from bench.log.load import batches
-from ledger.checkpoints import open_checkpoint
 from ledger.notes import Signer
 from messaging.metrics import Meters
 from oversight.app import build
@@ -20,7 +19,6 @@ from oversight.outside import Outside, OutsideView
 from oversight.settings import Settings
 from oversight.verifying import verify
 
-_PAUSE = 0.5
 FIRST_OF = "SELECT recorded_at FROM entry WHERE index = $1"
 BYTES = """
     SELECT pg_total_relation_size('entry') AS whole, pg_indexes_size('entry') AS indexes,
@@ -28,46 +26,37 @@ BYTES = """
 BODIES = "SELECT avg(length(data) + length(attributes)) FROM entry WHERE data IS NOT NULL AND index < 10000"
 
 
-class _Timed(Checkpoints):
-    """Notes how long the oldest entry had waited when the checkpoint over it was in the database."""
+class Timed(Checkpoints):
+    """Notes how long the oldest entry had waited when the checkpoint over it was in the database, and when it lay outside."""
 
     lags: list[float]
+    outside_lags: list[float]
+    laid = 0
 
     async def _grow(self, reach: Any, there: Any) -> list[str]:
         notes = await super()._grow(reach, there)
         if notes:
-            at, oldest = datetime.now(UTC), await self._service.pool.fetchval(FIRST_OF, reach.tree.size)
-            self.lags.append((at - oldest).total_seconds())
+            await self._note(self.lags, reach.tree.size)
         return notes
 
+    async def _anchor(self) -> int:
+        waiting = await super()._anchor()
+        if (size := self._open(self._outside.checkpoint if self._outside else None).size) > self.laid:
+            await self._note(self.outside_lags, self.laid)
+            self.laid = size
+        return waiting
 
-class Signing:
-    """The loop that the service has, with its pause; notes after each turn how long its oldest entry waited to lie outside."""
+    async def _note(self, lags: list[float], index: int) -> None:
+        at, oldest = datetime.now(UTC), await self._service.pool.fetchval(FIRST_OF, index)
+        lags.append((at - oldest).total_seconds())
 
-    def __init__(self, service: Any, signer: Signer, folder: Path) -> None:
-        producer = partial(AIOKafkaProducer, bootstrap_servers=service.settings.kafka_bootstrap, acks="all")
-        self._checkpoints, self._pool = _Timed(service, [signer], Outside(folder), producer), service.pool
-        self._verifiers, self._folder, self.size = [signer.verifier], folder, 0
-        self.lags, self.outside_lags = list[float](), list[float]()
-        self._checkpoints.lags = self.lags
 
-    async def run(self, stopping: asyncio.Event) -> None:
-        """One more turn after the load has ended."""
-        while not stopping.is_set():
-            await self._turn()
-            await asyncio.sleep(_PAUSE)
-        await self._turn()
-        await self._checkpoints.close()
-
-    async def _turn(self) -> None:
-        await self._checkpoints.turn()
-        if (note := OutsideView(self._folder).checkpoint) is None:
-            return
-        at, size = datetime.now(UTC), open_checkpoint(note, self._verifiers).checkpoint.size
-        if size > self.size:
-            oldest = await self._pool.fetchval(FIRST_OF, self.size)
-            self.outside_lags.append((at - oldest).total_seconds())
-            self.size = size
+async def signing(checkpoints: Timed, stopping: asyncio.Event) -> None:
+    """The loop that the service has, and one more turn after the load has ended."""
+    while not stopping.is_set():
+        await checkpoints.turn_and_rest()
+    await checkpoints.turn()
+    await checkpoints.close()
 
 
 async def measure(settings: Settings, signer: Signer, folder: Path, seconds: float) -> dict[str, Any]:
@@ -75,8 +64,10 @@ async def measure(settings: Settings, signer: Signer, folder: Path, seconds: flo
     service = build(settings)
     await service.open()
     try:
-        signing, stopping = Signing(service, signer, folder), asyncio.Event()
-        loop = asyncio.create_task(signing.run(stopping))
+        producer = partial(AIOKafkaProducer, bootstrap_servers=settings.kafka_bootstrap, acks="all")
+        checkpoints, stopping = Timed(service, [signer], Outside(folder), producer), asyncio.Event()
+        checkpoints.lags, checkpoints.outside_lags = [], []
+        loop = asyncio.create_task(signing(checkpoints, stopping))
         recorder = Recorder(service.pool, b"k" * 32, Meters())
         load, began, done, slices = batches(settings.max_batch), perf_counter(), 0, list[float]()
         while perf_counter() - began < seconds:
@@ -84,7 +75,7 @@ async def measure(settings: Settings, signer: Signer, folder: Path, seconds: flo
             done += settings.max_batch
             if perf_counter() - began >= 5 * (len(slices) + 1):
                 slices.append(done / (perf_counter() - began))
-                print(f"  {done:9,} entries, {slices[-1]:,.0f} a second, {signing.size:,} signed", flush=True)
+                print(f"  {done:9,} entries, {slices[-1]:,.0f} a second, {checkpoints.laid:,} signed", flush=True)
         took = perf_counter() - began
         stopping.set()
         await loop
@@ -93,8 +84,8 @@ async def measure(settings: Settings, signer: Signer, folder: Path, seconds: flo
             "entries": done,
             "append_per_s": round(done / took),
             "append_seconds": round(took, 1),
-            "checkpoint_lag_s": round(max(signing.lags), 2),
-            "outside_lag_s": round(max(signing.outside_lags), 2),
+            "checkpoint_lag_s": round(max(checkpoints.lags), 2),
+            "outside_lag_s": round(max(checkpoints.outside_lags), 2),
             "bytes_per_event": round((sizes["whole"] + sizes["tree"]) / sizes["appended"]),
             "bytes_of": {
                 "body": round(body), "indexes": round(sizes["indexes"] / sizes["appended"]),

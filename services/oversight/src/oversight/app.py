@@ -23,7 +23,7 @@ from oversight.reconciling import Reconciler
 from oversight.settings import Settings
 
 log = structlog.get_logger()
-_RECONCILE_EVERY, _SIGN_EVERY = timedelta(seconds=2), timedelta(seconds=0.5)
+_RECONCILE_EVERY = timedelta(seconds=2)
 
 
 def beside(owner_dsn: str) -> "asyncpg.Pool[Any]":
@@ -58,7 +58,9 @@ def build(settings: Settings) -> Service:
         if signers := settings.signers:
             outside = Outside(settings.checkpoint_dir) if settings.checkpoint_dir else None
             producer = partial(AIOKafkaProducer, bootstrap_servers=settings.kafka_bootstrap, acks="all")
-            service.loops.append(Chore("checkpoints", Checkpoints(service, signers, outside, producer).turn, _SIGN_EVERY))
+            service.loops.append(
+                Chore("checkpoints", Checkpoints(service, signers, outside, producer).turn_and_rest, timedelta(0))
+            )
         else:
             log.warning("ledger_unsigned", reason="OVERSIGHT_SIGNING_KEY is not set")
         key = settings.secret_key.get_secret_value().encode()

@@ -1,4 +1,4 @@
-"""Grows the tree over what was recorded, and signs it: a checkpoint at most every 1,000 entries, and twice a second.
+"""Grows the tree over what was recorded, and signs it: a checkpoint every 1,000 entries, and twice a second.
 
 Invariants: nothing is signed that does not extend what was signed before; the tree, its subtrees and its checkpoints change in
 one statement, so that of two processes that sign one does nothing; what was signed reaches topic and folder at least once.
@@ -23,7 +23,7 @@ from oversight.ledger_store import Reach
 from oversight.outside import Outside
 
 log = structlog.get_logger()
-LEAVES_PER_CHECKPOINT, _AT_ONCE = 1000, 50_000
+LEAVES_PER_CHECKPOINT, _AT_ONCE, _REST = 1000, 50_000, 0.5
 
 
 class LedgerError(Exception):
@@ -45,16 +45,25 @@ class Checkpoints:
         self._size = Gauge("ledger_size", "entries under the newest checkpoint", registry=registry)
         self._wrong = Gauge("ledger_wrong", "1 when the ledger is not what was signed", registry=registry)
 
-    async def turn(self) -> None:
-        """Raises LedgerError when what is there does not extend what was signed, and what database and broker raise."""
+    async def turn_and_rest(self) -> None:
+        """No rest while another checkpoint's worth of entries waits."""
+        if await self.turn() < LEAVES_PER_CHECKPOINT:
+            await asyncio.sleep(_REST)
+
+    async def turn(self) -> int:
+        """How many entries came meanwhile.
+
+        Raises LedgerError when what is there does not extend what was signed, and what database and broker raise.
+        """
         try:
             # What lies outside is read first: it never is ahead of what is read after it.
             there = self._open(self._outside.checkpoint) if self._outside else self._nothing
             reach = await store.reach(self._service.pool)
             signed = await self._grow(reach, there)
             await self._tell(signed or [reach.note or ""])
-            await self._anchor()
+            waiting = await self._anchor()
             self._wrong.set(0)
+            return waiting
         except (LedgerError, NoteError, CheckpointError, ProofError, ValueError) as error:
             self._wrong.set(1)
             log.error("ledger_wrong", kind=type(error).__name__, reason=str(error))
@@ -68,7 +77,7 @@ class Checkpoints:
         newest = self._open(reach.note)
         if (newest.size, newest.root) != (tree.size, tree.root):
             raise LedgerError(f"the frontier of {tree.size} entries is not that of the checkpoint of {newest.size}")
-        await self._extends(there, tree.size)
+        await self._extends(there, tree)
         leaves = await store.leaves(pool, tree.size, min(reach.appended, tree.size + _AT_ONCE))
         if len(leaves) != min(reach.appended - tree.size, _AT_ONCE):
             raise LedgerError(f"of {reach.appended} entries some after {tree.size} are missing")
@@ -84,12 +93,13 @@ class Checkpoints:
         self._size.set(tree.size)
         return tree, completed, notes
 
-    async def _extends(self, signed: Checkpoint, size: int) -> None:
+    async def _extends(self, signed: Checkpoint, tree: Frontier) -> None:
         """The first entries are those that were signed; what the database keeps of that may have been rolled back."""
-        spans = frontier_spans(min(signed.size, size))
-        root = frontier_at(min(signed.size, size), await store.hashes(self._service.pool, spans)).root
-        if signed.size > size or root != signed.root:
-            raise LedgerError(f"the ledger has {size} entries and does not extend the {signed.size} signed outside")
+        root, size = tree.root, min(signed.size, tree.size)
+        if size < tree.size:
+            root = frontier_at(size, await store.hashes(self._service.pool, frontier_spans(size))).root
+        if signed.size > tree.size or root != signed.root:
+            raise LedgerError(f"the ledger has {tree.size} entries and does not extend the {signed.size} signed outside")
 
     def _open(self, note: str | None) -> Checkpoint:
         return open_checkpoint(note, self._verifiers).checkpoint if note else self._nothing
@@ -109,15 +119,17 @@ class Checkpoints:
             await self.close()
             raise
 
-    async def _anchor(self) -> None:
-        """Into the folder outside, from the checkpoint that lies there."""
+    async def _anchor(self) -> int:
+        """Into the folder outside, from the checkpoint that lies there; how many entries are not signed yet."""
         if self._outside is None:
-            return
+            appended, tree, _ = await store.reach(self._service.pool)
+            return appended - tree.size
         with self._outside.in_hand() as ours:
-            there, (_, tree, note) = self._outside.checkpoint, await store.reach(self._service.pool)
+            there, (appended, tree, note) = self._outside.checkpoint, await store.reach(self._service.pool)
             if ours and note != there:
-                await self._extends(self._open(there), tree.size)
+                await self._extends(self._open(there), tree)
                 await self._outside.extend(self._open(there).size, tree.size, note or "", self._hashes)
+        return appended - tree.size
 
     async def _hashes(self, span: Span) -> list[bytes]:
         return list((await store.hashes(self._service.pool, [span])).values())
