@@ -17,6 +17,7 @@ RUN_BY: dict[str, str | Path] = {
     "make bench": ".ci/run",
     "make faults": ".ci/run",
     "./rapport parked": README_RUN.with_name("test_parked_runbook.py"),
+    "./rapport ledger": README_RUN.with_name("test_ledger_evidence.py"),
     "./rapport up": README_RUN,
     "./rapport status": README_RUN,
     "./rapport logs": README_RUN,

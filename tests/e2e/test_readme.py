@@ -26,7 +26,8 @@ RUN_AS = {
 }
 EPISODE = "72dec744-def0-5b2a-8aa6-5b065f46deb1"
 WAITS_FOR = {"referral.json": "ShortlistProposed", "choice.json": "MatchOffered", "answer.json": "PlanActivated"}
-DAILY = [line for line in commands() if line.startswith("./rapport ") and "docs/samples" not in line and EPISODE not in line]
+ELSEWHERE = ("docs/samples", EPISODE, "./rapport ledger")
+DAILY = [line for line in commands() if line.startswith("./rapport ") and not any(word in line for word in ELSEWHERE)]
 
 
 def words_of(line: str, **known: str) -> list[str]:

@@ -10,6 +10,8 @@ from tests.support.ledger import entry
 from typer.testing import CliRunner, Result
 
 from cli.app import app
+from cli.stack import Stack
+from cli.stack.errors import StackError
 from ledger import proofs
 from ledger.checkpoints import Checkpoint, cosign, sign_checkpoint
 from ledger.entry import leaf_of
@@ -160,3 +162,13 @@ def test_a_new_key_is_for_its_owner_alone_and_never_overwrites(tmp_path: Path, w
 def test_a_name_that_no_key_can_have_is_refused(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["ledger", "keygen", "two words", "--out", str(tmp_path / "k")])
     assert (result.exit_code, list(tmp_path.iterdir())) == (2, [])
+
+
+def test_only_what_a_demo_left_may_be_spoilt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ["ledger", "tamper", "--kind", "flip", "--home", str(tmp_path)]
+    result = CliRunner().invoke(app, words)
+    assert (isinstance(result.exception, StackError), "is not a demo's" in str(result.exception)) == (True, True)
+    Stack(tmp_path).mark_as_demo()
+    assert Stack(tmp_path).is_demo
+    monkeypatch.setenv("RAPPORT_POSTGRES_DSN", "postgresql://elsewhere/x")
+    assert isinstance(CliRunner().invoke(app, words).exception, StackError)

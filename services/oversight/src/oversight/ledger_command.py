@@ -1,4 +1,4 @@
-"""`python -m oversight ledger verify | prove | consistency | erase`, read from the database beside the running service."""
+"""`python -m oversight ledger WORD`: verify, prove, erase …, read from the database itself, beside the running service."""
 
 import argparse
 import asyncio
@@ -24,6 +24,7 @@ from oversight.outside import OutsideView
 from oversight.proving import NotProvable
 from oversight.reading import read_by
 from oversight.settings import Settings
+from oversight.tampering import DEMONSTRATED, Unsuitable, tamper
 from oversight.verifying import verify
 
 _DAMAGED = (ProofError, EvidenceError, ValueError, OverflowError, asyncpg.DataError)
@@ -47,7 +48,7 @@ def main(settings: Settings, arguments: Sequence[str]) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m oversight ledger", description=__doc__)
-    words = parser.add_subparsers(required=True, metavar="verify | prove | consistency | erase")
+    words = parser.add_subparsers(required=True, metavar="verify | prove | consistency | erase | tamper")
     checking = words.add_parser("verify", help="hold the ledger against what was signed, and against what sources claim")
     checking.add_argument("--since", type=Path, help="a file with a checkpoint that somebody kept: it must be continued")
     checking.add_argument("--handoff", help="only the events of this handoff, or one event")
@@ -71,6 +72,11 @@ def _parser() -> argparse.ArgumentParser:
     erasing.add_argument("--reason", default="retention", help="why, as a code; it is recorded")
     erasing.add_argument("--actor", default="operator", help="who does it; it is recorded")
     erasing.set_defaults(act=_erase)
+    spoiling = words.add_parser("tamper", help="spoil the ledger of a demonstration, for good")
+    spoiling.add_argument("--kind", choices=sorted(DEMONSTRATED), required=True, help="what is done")
+    spoiling.add_argument("--seed", type=int, default=1, help="the same does the same to the same ledger")
+    spoiling.add_argument("--demo-data", action="store_true", help="this is invented data, and may be spoilt")
+    spoiling.set_defaults(act=_tamper)
     return parser
 
 
@@ -128,6 +134,19 @@ async def _consistency(settings: Settings, asked: argparse.Namespace) -> int:
 
 async def _erase(settings: Settings, asked: argparse.Namespace) -> int:
     return await erase(settings, asked.before, asked.actor, asked.reason, _tell)
+
+
+async def _tamper(settings: Settings, asked: argparse.Namespace) -> int:
+    if not asked.demo_data or settings.owner_dsn is None:
+        raise CannotSay("only the ledger of a demonstration is spoilt: with --demo-data, and OVERSIGHT_OWNER_DSN set")
+    connection = await connected(settings.owner_dsn)
+    try:
+        print(printable(await tamper(connection, asked.kind, asked.seed)))
+    except Unsuitable as error:
+        raise CannotSay(f"this cannot be done to this ledger: {error}") from None
+    finally:
+        await connection.close()
+    return 0
 
 
 async def _said_who_reads(service: Service, entries: Sequence[tuple[int, LedgerEntry]], asked: argparse.Namespace) -> None:

@@ -13,7 +13,7 @@ from cli.demo import report
 from cli.demo.run import SETTINGS, Demo
 from cli.demo.run import Progress as Played
 from cli.demo.tally import summary
-from cli.stack.paths import default_home
+from cli.stack.paths import demo_home
 from cli.stack.stack import Stack
 
 
@@ -35,9 +35,10 @@ def demo(
         rapport demo --kill intake,matching,followup
     """
     started = monotonic()
-    stack = Stack(default_home().parent / "demo", SETTINGS, say=lambda text: console.print(text, style="dim"))
+    stack = Stack(demo_home(), SETTINGS, say=lambda text: console.print(text, style="dim"))
     stack.down()
     stack.remove()
+    stack.mark_as_demo()
     stack.up()
     names = [name for name in kill.split(",") if name]
     played = Played(referrals)

@@ -8,11 +8,13 @@ from typing import Annotated
 
 import typer
 
-from cli.commands.options import Home, console, stack_at
+from cli.commands.options import Home, console
+from cli.commands.where import stack_with_data
 from cli.evidence import keys, told
 from cli.evidence.keys import KeyFileError
 from cli.evidence.watching import proofs_at, watch
 from cli.evidence.witness import Alarm, StateError, Witness
+from cli.stack.errors import StackError
 from ledger import evidence
 from ledger.checkpoints import CheckpointError, open_checkpoint
 from ledger.entry import printable
@@ -161,6 +163,29 @@ def keygen(
 
 
 @app.command()
+def tamper(
+    kind: Annotated[str, typer.Option(help="What is done: flip, delete, insert, reorder, truncate.")],
+    seed: Annotated[int, typer.Option(help="The same seed does the same to the same ledger.")] = 1,
+    home: Home = None,
+) -> None:
+    """Spoil the ledger of a demo as its database's owner could, so that verify finds it. Refused for all data but a demo's.
+
+    [bold]Example[/bold]
+
+        rapport demo --keep
+
+        rapport ledger tamper --kind flip
+
+        rapport ledger verify
+    """
+    stack = stack_with_data(home)
+    if not stack.is_demo:
+        raise StackError(f"the data in {stack.home} is not a demo's: only what `rapport demo --keep` left may be spoilt")
+    words = ("--kind", kind, "--seed", str(seed), "--demo-data")
+    raise typer.Exit(stack.run("oversight", "ledger", "tamper", *words, as_owner=True))
+
+
+@app.command()
 def witness(
     log_key: Annotated[list[str], typer.Option("--log-key", help="The log's public key, or a file with it.", metavar="KEY")],
     key: Annotated[Path, typer.Option(help="The witness's own private key; keygen --witness makes one.")],
@@ -244,7 +269,7 @@ def _text_of(path: Path) -> str:
 
 
 def _asked_of_oversight(home: Path | None, *words: str) -> None:
-    raise typer.Exit(stack_at(home).run("oversight", "ledger", *words))
+    raise typer.Exit(stack_with_data(home).run("oversight", "ledger", *words))
 
 
 def _also(words: list[str] | None) -> list[str]:

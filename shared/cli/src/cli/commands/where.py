@@ -2,10 +2,13 @@
 
 import logging
 import os
+import sys
 from pathlib import Path
 
 from cli.commands.options import stack_at
+from cli.stack import Stack
 from cli.stack.errors import StackError
+from cli.stack.paths import demo_home
 
 
 def bootstrap_at(home: Path | None) -> str:
@@ -15,6 +18,15 @@ def bootstrap_at(home: Path | None) -> str:
     if bootstrap.endswith(":0"):
         raise StackError("no stack was started here: rapport up, or name one with --home, or set RAPPORT_KAFKA_BOOTSTRAP")
     return bootstrap
+
+
+def stack_with_data(home: Path | None) -> Stack:
+    """The stack in this folder; when none is named and the usual one does not run, the one that a demo kept."""
+    usual, kept = stack_at(home), stack_at(demo_home())
+    if home or usual.settings.postgres_dsn or usual.pid("postgres") or not kept.pid("postgres"):
+        return usual
+    print(f"rapport: the stack that the demo kept, in {kept.home}", file=sys.stderr)
+    return kept
 
 
 def oversight_at(home: Path | None) -> str:

@@ -12,6 +12,11 @@ def default_home() -> Path:
     return CHECKOUT / ".rapport" / "stack"
 
 
+def demo_home() -> Path:
+    """The stack of `rapport demo`."""
+    return CHECKOUT / ".rapport" / "demo"
+
+
 def cache_folder() -> Path:
     """For what is fetched once: $RAPPORT_CACHE, else ~/.cache/rapport, else inside the checkout."""
     if given := os.environ.get("RAPPORT_CACHE"):

@@ -108,6 +108,16 @@ class Stack:
             raise StackError(f"{service} is none of {', '.join(SERVICES)}")
         return Service(service, self._context).call(*words, as_owner=as_owner)
 
+    def mark_as_demo(self) -> None:
+        """All data of this stack will be invented; for one that has none yet."""
+        with self._context.file.edit() as state:
+            state.demo = True
+
+    @property
+    def is_demo(self) -> bool:
+        """Whether all its data was invented by a demo, and lies in its own servers."""
+        return self._context.state.demo and not (self._postgres.is_external or self._kafka.is_external)
+
     def remove(self) -> None:
         """Delete the home with all its data; only for a stack that is down."""
         if any(self.pid(name) for name in (*INFRA, *self._running())):

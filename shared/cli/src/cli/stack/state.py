@@ -13,12 +13,13 @@ from cli.stack.processes import Running
 
 
 class State(BaseModel):
-    """All that a stack remembers between two commands."""
+    """All that a stack remembers between two commands; `demo`: its clients were invented by a demo."""
 
     ports: dict[str, int] = Field(default_factory=dict)
     dsns: dict[str, dict[str, str]] = Field(default_factory=dict)
     processes: dict[str, Running] = Field(default_factory=dict)
     secrets: dict[str, str] = Field(default_factory=dict)
+    demo: bool = False
 
     def secret(self, name: str) -> str:
         """Made when it is first asked for."""
