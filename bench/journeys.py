@@ -19,7 +19,7 @@ import httpx
 import uvloop
 from aiokafka import AIOKafkaProducer
 
-from bench.usage import cpu_seconds
+from bench.usage import backends_seconds, cpu_seconds
 from cli.demo.people import plain_referrals, therapists
 from cli.demo.playing import Playground
 from cli.demo.referring import list_therapist, record_of
@@ -32,6 +32,7 @@ from contracts.vocabulary import episode_id
 
 RESULTS = Path(__file__).parent / "results" / "latest.json"
 PARTS = ("kafka", "postgres", "intake", "matching", "followup", "oversight")
+RECORDING = "rapport_oversight"
 _ACTIVE = followup.PlanActivated.type.encode()
 
 
@@ -99,6 +100,18 @@ def used(stack: Stack) -> dict[str, float]:
     return {name: cpu_seconds(pid) for name, pid in pids.items() if pid} | {"simulator": process_time()}
 
 
+def recording(stack: Stack) -> float:
+    """CPU seconds so far of the database connections that oversight has."""
+    postgres = stack.pid("postgres")
+    return backends_seconds(postgres, RECORDING) if postgres else 0.0
+
+
+def oversight_share(before: Mapping[str, float], after: Mapping[str, float], backends: float) -> float:
+    """Of all CPU time, simulator and Kafka included, that of oversight and of the database connections that it has."""
+    spent = {name: after[name] - before[name] for name in after}
+    return round((spent["oversight"] + backends) / sum(spent.values()), 3)
+
+
 def _per_journey(before: Mapping[str, float], after: Mapping[str, float], journeys: int) -> dict[str, float]:
     return {name: round((after[name] - before[name]) * 1000 / journeys, 3) for name in after}
 
@@ -106,18 +119,19 @@ def _per_journey(before: Mapping[str, float], after: Mapping[str, float], journe
 async def at_once(stack: Stack, playground: Playground, watch: Watch, referrals: list[ReferralSubmitted]) -> dict[str, Any]:
     """All referrals as fast as the broker takes them."""
     count = len(referrals)
-    before, events = used(stack), Counter(watch.events)
+    before, events, backends = used(stack), Counter(watch.events), recording(stack)
     started = perf_counter()
     for referral in referrals:
         await submit(playground.producer, watch, referral)
     await until_active(watch, 120)
     took = perf_counter() - started
-    latencies, published = watch.milliseconds(), watch.events - events
+    latencies, published, after = watch.milliseconds(), watch.events - events, used(stack)
     return {
         "journeys": count,
         "journeys_per_s": round(count / took, 1),
         "events_per_s": {topic.partition(".")[0]: round(n / took, 1) for topic, n in sorted(published.items())},
-        "cpu_ms_per_journey": _per_journey(before, used(stack), count),
+        "cpu_ms_per_journey": _per_journey(before, after, count),
+        "oversight_share": oversight_share(before, after, recording(stack) - backends),
         "p50_ms": quantile(latencies, 0.5),
         "p99_ms": quantile(latencies, 0.99),
     }

@@ -17,9 +17,27 @@ def _stat(pid: int) -> tuple[int, float] | None:
 
 def cpu_seconds(root: int) -> float:
     """Of a process and all its living descendants."""
+    return sum(_family(root).values())
+
+
+def backends_seconds(postgres: int, database: str) -> float:
+    """Of the descendants of a postmaster that serve this database, told by their titles: `postgres: user database host ...`."""
+    return sum(seconds for pid, seconds in _family(postgres).items() if database in _title(pid))
+
+
+def _family(root: int) -> dict[int, float]:
     stats = {int(p.name): s for p in Path("/proc").iterdir() if p.name.isdigit() and (s := _stat(int(p.name)))}
     family, grown = {root}, True
     while grown:
         more = {pid for pid, (parent, _) in stats.items() if parent in family} - family
         family, grown = family | more, bool(more)
-    return sum(stats[pid][1] for pid in family if pid in stats)
+    return {pid: stats[pid][1] for pid in family if pid in stats}
+
+
+def _title(pid: int) -> list[str]:
+    """Its words after the role's; none of what is not PostgreSQL's."""
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0").decode(errors="replace").split(" ")
+    except OSError:
+        return []
+    return words[2:] if words[0] == "postgres:" else []
