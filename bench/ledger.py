@@ -4,6 +4,7 @@ all of it is verified, and how long a proof takes out of ten million leaves."""
 import argparse
 import asyncio
 import json
+import os
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -57,10 +58,11 @@ def main() -> None:
     stack = Stack(HOME, say=print)
     stack.down()
     stack.remove()
+    others = round(os.getloadavg()[0], 1)
     stack.up(infra_only=True)
     try:
         with tempfile.TemporaryDirectory() as folder:
-            result = uvloop.run(measure(stack, Path(folder), options))
+            result = {**uvloop.run(measure(stack, Path(folder), options)), "load_before": others}
     finally:
         stack.down()
         stack.remove()
