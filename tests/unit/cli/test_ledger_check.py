@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 from tests.support.ledger import entry
+from typer import Exit
 from typer.testing import CliRunner, Result
 
 from cli.app import app
+from cli.commands.where import with_postgres
 from cli.stack import Stack
 from cli.stack.errors import StackError
 from ledger import proofs
@@ -172,3 +174,11 @@ def test_only_what_a_demo_left_may_be_spoilt(tmp_path: Path, monkeypatch: pytest
     assert Stack(tmp_path).is_demo
     monkeypatch.setenv("RAPPORT_POSTGRES_DSN", "postgresql://elsewhere/x")
     assert isinstance(CliRunner().invoke(app, words).exception, StackError)
+
+
+def test_without_its_database_nothing_is_looked_at_and_it_says_how_to_start_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(Exit) as ended:
+        with_postgres(Stack(tmp_path))
+    assert (ended.value.exit_code, f"rapport up --infra --home {tmp_path}" in capsys.readouterr().err) == (2, True)

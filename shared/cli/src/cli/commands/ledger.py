@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from cli.commands.options import Home, console
-from cli.commands.where import stack_with_data
+from cli.commands.where import stack_with_data, with_postgres
 from cli.evidence import keys, told
 from cli.evidence.keys import KeyFileError
 from cli.evidence.watching import proofs_at, watch
@@ -182,7 +182,7 @@ def tamper(
     if not stack.is_demo:
         raise StackError(f"the data in {stack.home} is not a demo's: only what `rapport demo --keep` left may be spoilt")
     words = ("--kind", kind, "--seed", str(seed), "--demo-data")
-    raise typer.Exit(stack.run("oversight", "ledger", "tamper", *words, as_owner=True))
+    raise typer.Exit(with_postgres(stack).run("oversight", "ledger", "tamper", *words, as_owner=True))
 
 
 @app.command()
@@ -269,7 +269,7 @@ def _text_of(path: Path) -> str:
 
 
 def _asked_of_oversight(home: Path | None, *words: str) -> None:
-    raise typer.Exit(stack_with_data(home).run("oversight", "ledger", *words))
+    raise typer.Exit(with_postgres(stack_with_data(home)).run("oversight", "ledger", *words))
 
 
 def _also(words: list[str] | None) -> list[str]:
