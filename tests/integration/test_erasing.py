@@ -45,6 +45,7 @@ async def recording(pool: Any) -> None:
     body: Any = {"digest": digest_of(salt, "{}", data), "salt": salt, "attributes": "{}", "data": data}
     said = entry(2000)._replace(type=ContentErased.type, **body)
     await store.write(pool, [said])
+    await pool.execute("UPDATE frontier SET size = appended")
 
 
 async def erased(settings: Settings, before: datetime, with_recorder: bool = True) -> tuple[int | None, list[str], list[Any]]:

@@ -65,6 +65,9 @@ ERASURES = """
     SELECT (convert_from(data, 'UTF8')::jsonb ->> 'first')::bigint AS first,
            (convert_from(data, 'UTF8')::jsonb ->> 'stop')::bigint AS stop
       FROM entry WHERE type = 'care.rapport.oversight.content-erased.v1' AND data IS NOT NULL ORDER BY index"""
+ERASED_UP_TO = """
+    SELECT coalesce(max((convert_from(data, 'UTF8')::jsonb ->> 'stop')::bigint), 0)
+      FROM entry WHERE type = 'care.rapport.oversight.content-erased.v1' AND index < (SELECT size FROM frontier)"""
 ERASE = """
     UPDATE entry SET salt = NULL, attributes = NULL, data = NULL
      WHERE index >= $1 AND index < $2 AND data IS NOT NULL AND type <> 'care.rapport.oversight.content-erased.v1'"""
@@ -174,6 +177,11 @@ async def older_than(pool: "asyncpg.Pool[Any]", instant: datetime) -> int:
 async def erasures(reading: Any) -> list[range]:
     """Indexes whose bodies the ledger says are erased; `reading` is a pool or a connection."""
     return [range(row["first"], row["stop"]) for row in await reading.fetch(ERASURES)]
+
+
+async def erased_up_to(pool: "asyncpg.Pool[Any]") -> int:
+    """Up to where bodies may be gone, as far as that is signed; 0 when nowhere."""
+    return int(await pool.fetchval(ERASED_UP_TO))
 
 
 async def erase(retention: "asyncpg.Pool[Any]", first: int, stop: int) -> int:

@@ -182,7 +182,27 @@ def tamper(
     if not stack.is_demo:
         raise StackError(f"the data in {stack.home} is not a demo's: only what `rapport demo --keep` left may be spoilt")
     words = ("--kind", kind, "--seed", str(seed), "--demo-data")
-    raise typer.Exit(with_postgres(stack).run("oversight", "ledger", "tamper", *words, as_owner=True))
+    raise typer.Exit(with_postgres(stack).run("oversight", "ledger", "tamper", *words, role="owner"))
+
+
+@app.command()
+def erase(
+    before: Annotated[str, typer.Option(help="What was recorded before this day or instant, such as 2020-11-23.")],
+    reason: Annotated[str, typer.Option(help="Why, as a word. It stays on the record.")] = "retention",
+    actor: Annotated[str | None, typer.Option(help="Who does it. Default: cli:<your name here>.")] = None,
+    home: Home = None,
+) -> None:
+    """Erase bodies that need not be kept any longer: that they are is recorded first, and their entries stay provable.
+
+    Exit code 1: it is not recorded yet, and nothing is erased; oversight must run. 2: asked wrongly, such as for bodies that
+    are younger than OVERSIGHT_RETENTION, six years.
+
+    [bold]Example[/bold]
+
+        rapport ledger erase --before 2020-11-23
+    """
+    words = ("--before", before, "--reason", reason, "--actor", actor or f"cli:{getpass.getuser()}")
+    raise typer.Exit(with_postgres(stack_with_data(home)).run("oversight", "ledger", "erase", *words, role="retention"))
 
 
 @app.command()

@@ -38,4 +38,4 @@ def replay(
     words = ["--fill"] * fill + ["--rebuild"] * rebuild + ["--actor", actor or f"cli:{getpass.getuser()}"]
     words += [] if topic is None else ["--topic", topic]
     words += [] if since is None else ["--from", since]
-    raise typer.Exit(stack_at(home).run(service, "replay", *words, as_owner=rebuild))
+    raise typer.Exit(stack_at(home).run(service, "replay", *words, role="owner" if rebuild else None))

@@ -65,11 +65,11 @@ class Service:
         self.context.choose_port(self.process)
         return spawn(self._command(self.said.role), log=self.context.log(self.process), cwd=self.context.home, env=self._env())
 
-    def call(self, *words: str, as_owner: bool = False) -> int:
-        """Run one of its commands to the end, before our eyes; the answer is its exit code."""
-        owner = {f"{self.name.upper()}_OWNER_DSN": Postgres(self.context).dsn(self.name, "owner")} if as_owner else {}
+    def call(self, *words: str, role: str | None = None) -> int:
+        """Run one of its commands to the end, before our eyes, with the DSN of one more role; the answer is its exit code."""
+        more = {f"{self.name.upper()}_{role.upper()}_DSN": Postgres(self.context).dsn(self.name, role)} if role else {}
         return subprocess.run(  # noqa: S603
-            [*self._command(words[0]), *words[1:]], cwd=self.context.home, env=self._env() | owner, check=False
+            [*self._command(words[0]), *words[1:]], cwd=self.context.home, env=self._env() | more, check=False
         ).returncode
 
     def is_ready(self) -> bool:

@@ -102,11 +102,11 @@ class Stack:
         if (process := self._process(name)) is not None:
             processes.thaw(process)
 
-    def run(self, service: str, *words: str, as_owner: bool = False) -> int:
+    def run(self, service: str, *words: str, role: str | None = None) -> int:
         """One of a service's own commands, to its end and before our eyes; the answer is its exit code."""
         if ProcessName.of(service).service != service:
             raise StackError(f"{service} is none of {', '.join(SERVICES)}")
-        return Service(service, self._context).call(*words, as_owner=as_owner)
+        return Service(service, self._context).call(*words, role=role)
 
     def mark_as_demo(self) -> None:
         """All data of this stack will be invented; for one that has none yet."""
