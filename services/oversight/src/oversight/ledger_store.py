@@ -10,23 +10,32 @@ import asyncpg
 
 from ledger.entry import LedgerEntry
 from ledger.proofs import Span
-from ledger.tree import Frontier, Node
+from ledger.tree import HASH_BYTES, Frontier, Node
 
 REACH = """
     SELECT appended, size, nodes, (SELECT note FROM checkpoint ORDER BY size DESC LIMIT 1) AS note FROM frontier"""
 LEAVES = "SELECT leaf FROM entry WHERE index >= $1 AND index < $2 ORDER BY index"
 
-# Spans of neighbours at once; LIMIT tells the planner that each of them is short.
-HASHES = """
-    SELECT level, h.index, h.hash
+# Spans of neighbours at once, each as one text of bytes: hundreds of rows cost more than the hashes in them. LIMIT tells the
+# planner that each span is short.
+SPANS = """
+    SELECT s.level, s.start, h.count, h.hashes
       FROM unnest($1::int[], $2::bigint[], $3::bigint[]) AS s (level, start, stop), LATERAL (
-           (SELECT index, leaf AS hash FROM entry
-             WHERE s.level = 0 AND index >= s.start AND index < s.stop ORDER BY index LIMIT s.stop - s.start)
+           SELECT count(*), string_agg(hash, '' ORDER BY index) AS hashes FROM (
+               (SELECT index, leaf AS hash FROM entry
+                 WHERE s.level = 0 AND index >= s.start AND index < s.stop ORDER BY index LIMIT s.stop - s.start)
+               UNION ALL
+               (SELECT index, hash FROM subtree
+                 WHERE s.level > 0 AND level = s.level AND index >= s.start AND index < s.stop
+                 ORDER BY index LIMIT s.stop - s.start)) AS each) AS h"""
+
+# The same with the index of each, for spans of which some are missing.
+HASHES = """
+    SELECT s.level, h.index, h.hash
+      FROM unnest($1::int[], $2::bigint[], $3::bigint[]) AS s (level, start, stop), LATERAL (
+           SELECT index, leaf AS hash FROM entry WHERE s.level = 0 AND index >= s.start AND index < s.stop
            UNION ALL
-           (SELECT index, hash FROM subtree
-             WHERE s.level > 0 AND level = s.level AND index >= s.start AND index < s.stop
-             ORDER BY index LIMIT s.stop - s.start)) AS h
-     ORDER BY level, h.index"""
+           SELECT index, hash FROM subtree WHERE level = s.level AND index >= s.start AND index < s.stop) AS h"""
 
 # The tree grows only from where it was believed to be; who comes second changes nothing, and is told 0.
 GROW = """
@@ -95,9 +104,18 @@ async def leaves(pool: "asyncpg.Pool[Any]", start: int, stop: int) -> list[bytes
 
 async def hashes(pool: "asyncpg.Pool[Any]", spans: Iterable[Span]) -> dict[tuple[int, int], bytes]:
     """Stored hashes by level and index; what is not there is missing in the answer."""
-    if not (columns := list(map(list, zip(*spans, strict=True)))):
+    wanted = list(spans)
+    if not wanted:
         return {}
-    return {(level, index): each for level, index, each in await pool.fetch(HASHES, *columns)}
+    columns = list(map(list, zip(*wanted, strict=True)))
+    rows = await pool.fetch(SPANS, *columns)
+    if sum(row["count"] for row in rows) != sum(span.stop - span.start for span in wanted):
+        return {(level, index): each for level, index, each in await pool.fetch(HASHES, *columns)}
+    return {
+        (level, start + n): together[n * HASH_BYTES : (n + 1) * HASH_BYTES]
+        for level, start, count, together in rows
+        for n in range(count)
+    }
 
 
 async def grow(

@@ -53,8 +53,9 @@ async def inclusion(pool: Any, indexes: Sequence[int], note: str) -> str:
     size = checkpoint_of(note).size
     if beyond := [index for index in indexes if index >= size]:
         raise NotProvable(f"entry {beyond[0]} is not under the checkpoint of {size} entries")
-    hashes = await ledger_store.hashes(pool, {span for index in indexes for span in inclusion_spans(index, size)})
-    found = dict(await proving_store.entries(pool, indexes))
+    spans = {span for index in indexes for span in inclusion_spans(index, size)}
+    hashes, entries = await asyncio.gather(ledger_store.hashes(pool, spans), proving_store.entries(pool, indexes))
+    found = dict(entries)
     if missing := [index for index in indexes if index not in found]:
         raise EvidenceError(f"entry {missing[0]} is missing")
     included = [Included(index, found[index], inclusion_proof(index, size, hashes)) for index in indexes]
