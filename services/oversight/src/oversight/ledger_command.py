@@ -92,15 +92,19 @@ def _add_key(parser: argparse.ArgumentParser) -> None:
 async def _verify(settings: Settings, asked: argparse.Namespace) -> int:
     known, folder = _verifiers(settings, asked.key), asked.outside or settings.checkpoint_dir
     since = _open(_read(asked.since), known, asked.since) if asked.since else None
+    if asked.handoff:
+        async with _opened(settings) as service:
+            return _told(await reporting.on_some(service.pool, asked.handoff, known))
     connection = await connected(settings.postgres_dsn)
     try:
-        if asked.handoff:
-            good, said = await reporting.on_some(connection, asked.handoff, known)
-        else:
-            outside, say = OutsideView(folder) if folder else None, _tell if sys.stderr.isatty() else lambda _: None
-            good, said = await reporting.on_all(connection, await verify(connection, known, outside, since, say))
+        outside, say = OutsideView(folder) if folder else None, _tell if sys.stderr.isatty() else lambda _: None
+        return _told(await reporting.on_all(connection, await verify(connection, known, outside, since, say)))
     finally:
         await connection.close()
+
+
+def _told(found: reporting.Said) -> int:
+    good, said = found
     print("\n".join(map(printable, said)))
     return 0 if good else 1
 

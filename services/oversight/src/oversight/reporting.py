@@ -27,18 +27,18 @@ async def on_all(connection: Any, verdict: Verdict) -> Said:
     return good, [*said, "all good" if good else "NOT GOOD"]
 
 
-async def on_some(connection: Any, what: str, known: Sequence[Verifier]) -> Said:
+async def on_some(pool: Any, what: str, known: Sequence[Verifier]) -> Said:
     """The same of the events of a handoff, each proven by itself under the newest checkpoint."""
-    indexes = await proving.places(connection, what)
-    note = await proving_store.note(connection)
+    indexes = await proving.places(pool, what)
+    note = await proving_store.note(pool)
     if note is None:
         raise NotProvable("nothing is signed yet")
     size = proving.checkpoint_of(note).size
-    found, said, good = dict(await proving_store.entries(connection, indexes)), list[str](), True
+    found, said, good = dict(await proving_store.entries(pool, indexes)), list[str](), True
     for index in indexes:
         try:
             if index < size:
-                evidence.check(await proving.inclusion(connection, [index], note), known)
+                evidence.check(await proving.inclusion(pool, [index], note), known)
             said.append(f"{'proven' if index < size else 'not signed yet':14} {_named(index, found)}")
         except (EvidenceError, ProofError, NoteError, ValueError) as error:
             said.append(f"{'WRONG':14} {_named(index, found)}: {error}")
