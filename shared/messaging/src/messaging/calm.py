@@ -1,6 +1,6 @@
 """Keeps a client of the broker calm while no broker answers: aiokafka asks again at once, as fast as the processor can.
 
-Without it a consumer takes a whole core and writes a thousand log lines a second for as long as the broker is away
+Without it a consumer takes all the processor it can get and writes a thousand log lines a second while the broker is away
 (https://github.com/aio-libs/aiokafka/issues/1155 is the same loop for partitions without a leader).
 """
 
