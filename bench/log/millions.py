@@ -45,8 +45,8 @@ async def inclusion_ms(owner_dsn: str, leaves: int, proofs: int, signer: Signer)
     took.sort()
     return {
         "inclusion_leaves": leaves,
-        "inclusion_ms": round(took[proofs // 2], 2),
-        "inclusion_p99_ms": round(took[int(0.99 * proofs)], 2),
+        "inclusion_ms": round(took[int(0.99 * proofs)], 2),
+        "inclusion_p50_ms": round(took[proofs // 2], 2),
     }
 
 

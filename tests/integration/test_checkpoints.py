@@ -122,7 +122,8 @@ def test_two_processes_sign_one_tree(on: Any) -> None:
 TAMPERINGS = {
     "the frontier": "UPDATE frontier SET nodes = array_replace(nodes, nodes[1], sha256('x'))",
     "a rolled back tail": """
-        DELETE FROM entry WHERE index >= 1000; DELETE FROM subtree WHERE index >= 3; DELETE FROM checkpoint WHERE size > 1000;
+        DELETE FROM entry WHERE index >= 1000; DELETE FROM subtree WHERE (index + 1) << level > 1000;
+        DELETE FROM checkpoint WHERE size > 1000;
         UPDATE frontier SET appended = 1000, size = 1000, nodes = (SELECT nodes FROM before)""",
     "a leaf among those that are not signed yet": "DELETE FROM entry WHERE index = 1501",
 }

@@ -15,7 +15,7 @@ from ledger.checkpoints import Checkpoint, cosign, sign_checkpoint
 from ledger.entry import LedgerEntry, digest_of, leaf_of
 from ledger.evidence import EvidenceError, Included, Proved, check
 from ledger.notes import COSIGNATURE, Signer, generate
-from ledger.tree import root_of
+from ledger.tree import Frontier, root_of
 
 LOG = Signer("rapport.example/oversight", bytes(32))
 WITNESS = Signer("witness.example/w1", bytes(range(32)), COSIGNATURE)
@@ -35,7 +35,8 @@ def entry(number: int) -> LedgerEntry:
 
 ENTRIES = [entry(number) for number in range(SIZE)]
 LEAVES = [leaf_of(each) for each in ENTRIES]
-STORED = {(0, index): leaf for index, leaf in enumerate(LEAVES)} | {(8, 0): root_of(LEAVES[:256])}
+STORED = {(0, index): leaf for index, leaf in enumerate(LEAVES)}
+STORED |= {(level, index): each for level, index, each in Frontier().extended(LEAVES)[1]}
 NOTE = cosign(sign_checkpoint(Checkpoint(LOG.name, SIZE, root_of(LEAVES)), LOG), WITNESS, 1_790_000_000)
 OLD_NOTE = sign_checkpoint(Checkpoint(LOG.name, OLD, root_of(LEAVES[:OLD])), LOG)
 KEYS = [LOG.verifier, WITNESS.verifier]

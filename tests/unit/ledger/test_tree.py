@@ -79,14 +79,16 @@ def test_a_tree_that_grows_in_chunks_is_the_tree_that_grew_at_once(chunks: list[
     assert sorted(completed) == sorted(nodes)
 
 
-def test_the_subtrees_that_come_complete_are_those_of_256_and_65536_leaves() -> None:
+def test_the_subtrees_that_come_complete_are_those_of_16_256_4096_and_65536_leaves() -> None:
     leaves = synthetic(65_536 + 300)
     frontier, first = Frontier().extended(leaves[:65_535])
     _, then = frontier.extended(leaves[65_535:])
-    assert [(node.level, node.index) for node in first] == [(8, index) for index in range(255)]
-    assert [(node.level, node.index) for node in then] == [(8, 255), (8, 256), (16, 0)]
-    assert first[3].hash == mth(leaves[768:1024])
-    assert then[2].hash == mth(leaves[:65_536])
+    complete = [(level, index) for level in (4, 8, 12) for index in range(65_535 >> level)]
+    assert [(node.level, node.index) for node in first] == complete
+    late = [*((4, index) for index in range(4095, 4114)), (8, 255), (8, 256), (12, 15), (16, 0)]
+    assert [(node.level, node.index) for node in then] == late
+    assert first[complete.index((8, 3))].hash == mth(leaves[768:1024])
+    assert then[-1].hash == mth(leaves[:65_536])
 
 
 def test_a_frontier_without_new_leaves_stays_as_it_is() -> None:

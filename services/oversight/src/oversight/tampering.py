@@ -15,7 +15,7 @@ import asyncpg
 from ledger.checkpoints import Checkpoint, sign_checkpoint
 from ledger.entry import SALT_BYTES, LedgerEntry, digest_of, leaf_of
 from ledger.notes import Signer
-from ledger.tree import HASH_BYTES, Frontier
+from ledger.tree import HASH_BYTES, STORED_EVERY, Frontier
 from oversight import ledger_store
 from oversight import tampering_store as store
 from oversight.tampering_store import ENTRY_COLUMNS, Row
@@ -202,7 +202,10 @@ async def _in_table(connection: Any, rng: Random, ledger: Ledger, table: str) ->
 
 async def _foreign_hash(connection: Any, rng: Random, ledger: Ledger) -> str:
     rows = await store.table_rows(connection, "subtree")
-    level, index = rng.choice((8, 16, 24, rng.randrange(2**31))), rng.randrange(len(ledger.entries) // 256 + 2)
+    level, index = (
+        rng.choice((*range(STORED_EVERY, 28, STORED_EVERY), rng.randrange(2**31))),
+        rng.randrange(len(ledger.entries) // 16 + 2),
+    )
     row: Row = [level.to_bytes(4), index.to_bytes(8), rng.randbytes(HASH_BYTES)]
     await store.put_table(connection, "subtree", [*rows, row])
     return f"a hash was added at level {level}, index {index}"

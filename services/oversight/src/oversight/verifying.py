@@ -16,7 +16,7 @@ from contracts.topics import OWNED
 from ledger.checkpoints import Checkpoint, CheckpointError, Opened, open_checkpoint
 from ledger.entry import LedgerEntry, digest_of, flaw_of, leaf_of
 from ledger.notes import NoteError, Verifier
-from ledger.tree import EMPTY, Frontier
+from ledger.tree import EMPTY, STORED_EVERY, Frontier
 from oversight import ledger_store as store
 from oversight.outside import OutsideView
 
@@ -324,7 +324,7 @@ def _compare_subtrees(stored: Mapping[tuple[int, int], bytes], size: int, walk: 
         if index + 1 << level <= size and stored.get((level, index)) != each:
             found.add("subtree", None, f"the hash at level {level}, index {index} is {_how(stored, (level, index))}")
     for level, index in stored.keys() - walk.subtrees.keys():
-        if not (level in range(8, 64, 8) and index >= 0 and walk.tree.size < index + 1 << level <= size):
+        if not (level in range(STORED_EVERY, 64, STORED_EVERY) and index >= 0 and walk.tree.size < index + 1 << level <= size):
             found.add("subtree", None, f"there is a hash at level {level}, index {index}, which the tree does not have")
     if extra := [place for place in walk.subtrees if place in stored and place[1] + 1 << place[0] > size]:
         found.add("subtree", None, f"{len(extra)} hashes are of more than the {size:,} entries that are signed")

@@ -1,6 +1,6 @@
 """Proofs of inclusion and consistency (RFC 9162 sections 2.1.3 and 2.1.4): what to read for one, how to build and verify it.
 
-A store keeps the leaf hashes (level 0) and the nodes that `Frontier.extended` names (levels 8, 16, 24 …), each under its
+A store keeps the leaf hashes (level 0) and the nodes that `Frontier.extended` names (levels 4, 8, 12 …), each under its
 level and index. A proof is planned first, as a few spans of these; then it is built from what was read.
 """
 
@@ -69,14 +69,17 @@ def inclusion_proof(index: int, size: int, hashes: Hashes) -> list[bytes]:
     return [_over(each, hashes).root for each in inclusion_ranges(index, size)]
 
 
-def consistency_spans(old: int, new: int) -> list[Span]:
-    """What to read for a proof that the tree of `old` leaves is the beginning of that of `new` leaves."""
-    return _spans(consistency_ranges(old, new))
+def consistency_spans(old: int, new: int, every: int = STORED_EVERY) -> list[Span]:
+    """What to read for a proof that the tree of `old` leaves is the beginning of that of `new` leaves.
+
+    `every`: so many levels are from one that is stored to the next; tiles have every eighth.
+    """
+    return _spans(consistency_ranges(old, new), every)
 
 
-def consistency_proof(old: int, new: int, hashes: Hashes) -> list[bytes]:
+def consistency_proof(old: int, new: int, hashes: Hashes, every: int = STORED_EVERY) -> list[bytes]:
     """The path of hashes that leads to both roots; ProofError when one of `consistency_spans` is missing."""
-    return [_over(each, hashes).root for each in consistency_ranges(old, new)]
+    return [_over(each, hashes, every).root for each in consistency_ranges(old, new)]
 
 
 def frontier_spans(size: int) -> list[Span]:
@@ -165,16 +168,16 @@ def _subtrees(leaves: Range) -> Iterator[tuple[int, int]]:
             yield level, at >> level
 
 
-def _stored(level: int, index: int) -> Span:
-    """The hashes of the nearest stored level from which the root of this subtree is computed: at most 128."""
-    below = level % STORED_EVERY
+def _stored(level: int, index: int, every: int) -> Span:
+    """The hashes of the nearest stored level from which the root of this subtree is computed."""
+    below = level % every
     return Span(level - below, index << below, index + 1 << below)
 
 
-def _spans(ranges: Iterable[Range]) -> list[Span]:
+def _spans(ranges: Iterable[Range], every: int = STORED_EVERY) -> list[Span]:
     """One hash between two spans, that of the way itself, is read along: it costs less than another question."""
     merged = list[Span]()
-    for span in sorted(_stored(*subtree) for leaves in ranges for subtree in _subtrees(leaves)):
+    for span in sorted(_stored(*subtree, every) for leaves in ranges for subtree in _subtrees(leaves)):
         if merged and merged[-1].level == span.level and span.start <= merged[-1].stop + 1:
             merged[-1] = merged[-1]._replace(stop=max(merged[-1].stop, span.stop))
         else:
@@ -182,9 +185,9 @@ def _spans(ranges: Iterable[Range]) -> list[Span]:
     return merged
 
 
-def _over(leaves: Range, hashes: Hashes) -> Frontier:
+def _over(leaves: Range, hashes: Hashes, every: int = STORED_EVERY) -> Frontier:
     """A range of leaves hangs together as a tree of its own."""
-    return Frontier(leaves[1] - leaves[0], tuple(_computed(_stored(*subtree), hashes) for subtree in _subtrees(leaves)))
+    return Frontier(leaves[1] - leaves[0], tuple(_computed(_stored(*subtree, every), hashes) for subtree in _subtrees(leaves)))
 
 
 def _computed(span: Span, hashes: Hashes) -> bytes:

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 from ledger.proofs import Span
 
-TILE = 256
+# A tile has the hashes of eight levels of the tree: those at its own level, and what is computed from them.
+TILE, LEVELS = 256, 8
 
 
 def within(span: Span) -> Iterator[Span]:
@@ -26,7 +27,7 @@ def grown(old: int, new: int) -> Iterator[Span]:
         if old >> level < new >> level:
             for first in range((old >> level) // TILE * TILE, new >> level, TILE):
                 yield Span(level, first, min(first + TILE, new >> level))
-        level += 8
+        level += LEVELS
 
 
 def tile_path(span: Span) -> str:
@@ -36,4 +37,4 @@ def tile_path(span: Span) -> str:
         parts.insert(0, f"{'x' if parts else ''}{number % 1000:03}")
         number //= 1000
     width = span.stop - span.start
-    return f"tile/{span.level // 8}/{'/'.join(parts)}" + (f".p/{width}" if width < TILE else "")
+    return f"tile/{span.level // LEVELS}/{'/'.join(parts)}" + (f".p/{width}" if width < TILE else "")

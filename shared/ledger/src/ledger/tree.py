@@ -7,7 +7,7 @@ from hashlib import sha256
 from typing import NamedTuple
 
 HASH_BYTES = 32
-STORED_EVERY = 8
+STORED_EVERY = 4
 EMPTY = sha256(b"").digest()
 
 _LEAF, _NODE = b"\x00", b"\x01"
@@ -60,7 +60,7 @@ class Frontier:
         return reduce(lambda right, left: node_hash(left, right), reversed(self.nodes)) if self.nodes else EMPTY
 
     def extended(self, leaf_hashes: Sequence[bytes]) -> tuple["Frontier", list[Node]]:
-        """The frontier after these leaves, and the subtrees that came complete at levels 8, 16, 24 …, the lowest level first.
+        """The frontier after these leaves, and the subtrees that came complete at levels 4, 8, 12 …, the lowest level first.
 
         ValueError for a hash that is not 32 bytes long.
         """

@@ -25,7 +25,7 @@ CREATE INDEX entry_of_episode ON public.entry (subject, index) WHERE subject IS 
 CREATE INDEX entry_of_handoffs ON public.entry (subject) WHERE type LIKE '%.handoff-%';
 CREATE INDEX entry_by_place ON public.entry (topic, part, position);
 
--- Hashes of complete subtrees of 256, 65,536, … leaves, so that a proof reads hundreds of hashes and not millions.
+-- Hashes of complete subtrees of 16, 256, 4,096, … leaves, so that a proof reads a hundred hashes and not millions.
 CREATE TABLE public.subtree (
     level integer NOT NULL,
     index bigint NOT NULL,

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import httpx
 
 from ledger.proofs import Span, consistency_proof, consistency_spans
-from ledger.tiles import full, tile_path, within
+from ledger.tiles import LEVELS, full, tile_path, within
 from ledger.tree import HASH_BYTES
 
 _WITHIN = 10.0
@@ -44,10 +44,10 @@ class Folder:
     def path(self, old: int, new: int) -> list[bytes]:
         """Computed from the tiles that lie there."""
         hashes: dict[tuple[int, int], bytes] = {}
-        for span in consistency_spans(old, new):
+        for span in consistency_spans(old, new, LEVELS):
             for part in within(span):
                 hashes |= self._hashes(part)
-        return consistency_proof(old, new, hashes)
+        return consistency_proof(old, new, hashes, LEVELS)
 
     def _hashes(self, part: Span) -> dict[tuple[int, int], bytes]:
         whole = full(part)
