@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ledger.proofs import Span
-from ledger.tiles import TILE, grown, tile_path
+from ledger.tiles import TILE, grown, read_tile, tile_path
 from ledger.tree import HASH_BYTES
 
 ReadHashes = Callable[[Span], Awaitable[list[bytes]]]
@@ -18,11 +18,39 @@ ReadHashes = Callable[[Span], Awaitable[list[bytes]]]
 _AT_ONCE = 64 * TILE
 
 
-class Outside:
+class OutsideView:
+    """A reader of the folder: of the leaf hashes as they lie there, which count only when they lead to the signed root."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._last = folder, (-1, b"")
+
+    @property
+    def checkpoint(self) -> str | None:
+        """The note that lies there; it is read before the tiles, since those of smaller trees may go."""
+        path = self._folder / "checkpoint"
+        return path.read_text() if path.exists() else None
+
+    def leaves(self, start: int, stop: int) -> list[bytes]:
+        """The leaf hashes [start, stop); OSError or ValueError when a tile is not there as a whole."""
+        begin = start // TILE * TILE
+        raw = b"".join(self._tile(first, min(first + TILE, stop) - first) for first in range(begin, stop, TILE))
+        return [raw[at : at + HASH_BYTES] for at in range((start - begin) * HASH_BYTES, len(raw), HASH_BYTES)]
+
+    def _tile(self, first: int, width: int) -> bytes:
+        """The beginning of the widest tile that is there: the folder may have grown since its checkpoint was read."""
+        size = width * HASH_BYTES
+        if self._last[0] != first or len(self._last[1]) < size:
+            self._last = first, read_tile(self._folder, Span(0, first, first + TILE))
+        if len(self._last[1]) < size:
+            raise ValueError(f"of the {width} leaf hashes from {first} on some are missing")
+        return self._last[1][:size]
+
+
+class Outside(OutsideView):
     """One writer at a time, of all processes that see the folder; readers find either the old or the new checkpoint."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        super().__init__(folder)
         folder.mkdir(parents=True, exist_ok=True)
 
     @contextmanager
@@ -35,12 +63,6 @@ class Outside:
                 yield False
                 return
             yield True
-
-    @property
-    def checkpoint(self) -> str | None:
-        """The note that lies there."""
-        path = self._folder / "checkpoint"
-        return path.read_text() if path.exists() else None
 
     async def extend(self, old: int, new: int, note: str, read: ReadHashes) -> None:
         """Adds the tiles from a tree of `old` leaves to one of `new`, and then its checkpoint."""
@@ -66,39 +88,6 @@ class Outside:
         for path in (self._folder / tile_path(span._replace(stop=span.start + TILE))).with_suffix(".p").glob("[0-9]*"):
             if int(path.name) < kept:
                 path.unlink(missing_ok=True)
-
-
-class OutsideView:
-    """A reader of the folder: of the leaf hashes as they lie there, which count only when they lead to the signed root."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder, self._last = folder, (-1, b"")
-
-    @property
-    def checkpoint(self) -> str | None:
-        """The note that lies there; it is read before the tiles, since those of smaller trees may go."""
-        path = self._folder / "checkpoint"
-        return path.read_text() if path.exists() else None
-
-    def leaves(self, start: int, stop: int) -> list[bytes]:
-        """The leaf hashes [start, stop); OSError or ValueError when a tile is not there as a whole."""
-        begin = start // TILE * TILE
-        raw = b"".join(self._tile(first, min(first + TILE, stop) - first) for first in range(begin, stop, TILE))
-        return [raw[at : at + HASH_BYTES] for at in range((start - begin) * HASH_BYTES, len(raw), HASH_BYTES)]
-
-    def _tile(self, first: int, width: int) -> bytes:
-        """The beginning of the widest tile that is there: the folder may have grown since its checkpoint was read."""
-        size = width * HASH_BYTES
-        if self._last[0] != first or len(self._last[1]) < size:
-            self._last = first, self._read(self._folder / tile_path(Span(0, first, first + TILE)))
-        if len(self._last[1]) < size:
-            raise ValueError(f"of the {width} leaf hashes from {first} on some are missing")
-        return self._last[1][:size]
-
-    def _read(self, full: Path) -> bytes:
-        if full.exists():
-            return full.read_bytes()
-        return max((path.read_bytes() for path in full.with_suffix(".p").glob("[0-9]*")), key=len, default=b"")
 
 
 def _together(tiles: Iterable[Span]) -> Iterator[Span]:

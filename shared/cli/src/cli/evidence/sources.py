@@ -1,7 +1,7 @@
 """Where a witness hears of checkpoints, and gets the proof that one continues another: a folder, a topic, a service."""
 
 from base64 import b64decode
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, Protocol
@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import httpx
 
 from ledger.proofs import Span, consistency_proof, consistency_spans
-from ledger.tiles import LEVELS, full, tile_path, within
+from ledger.tiles import LEVELS, full, read_tile, tile_path, within
 from ledger.tree import HASH_BYTES
 
 _WITHIN = 10.0
@@ -58,14 +58,10 @@ class Folder:
         return {(part.level, part.start + n): each for n, each in enumerate(cut)}
 
     def _tile(self, whole: Span) -> bytes:
-        """The whole tile, or the widest part of it; smaller parts go while the folder grows."""
-        path = self._folder / tile_path(whole)
         try:
-            return (
-                path.read_bytes() if path.exists() else max(_all(path.with_suffix(".p").glob("[0-9]*")), key=len, default=b"")
-            )
+            return read_tile(self._folder, whole)
         except OSError as error:
-            raise NotThere(f"{path}: {error.strerror}") from None
+            raise NotThere(f"{self._folder / tile_path(whole)}: {error.strerror}") from None
 
     def _read(self, name: str) -> bytes:
         try:
@@ -116,13 +112,3 @@ class Topic:
         if self._consumer is None:
             self._consumer = await self._closing.enter_async_context(reader(self._bootstrap, [CHECKPOINTS]))
         return [(record.value or b"").decode(errors="replace") async for record in up_to_now(self._consumer)]
-
-
-def _all(paths: Iterable[Path]) -> list[bytes]:
-    found = list[bytes]()
-    for path in paths:
-        try:
-            found.append(path.read_bytes())
-        except FileNotFoundError:
-            continue
-    return found
