@@ -5,7 +5,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from ledger.notes import generate
+from ledger.notes import Signer, generate
 
 ORIGIN = "rapport.local/ledger"
 
@@ -35,15 +35,16 @@ class Ledger:
         """What oversight is told about it."""
         if not self.private_key.exists():
             self._make_key()
+        if not self.public_key.exists():
+            self.public_key.write_text(f"{Signer.parse(self.private_key.read_text().strip()).verifier}\n")
         return {"SIGNING_KEY_FILE": str(self.private_key), "CHECKPOINT_DIR": str(self.outside)}
 
     def _make_key(self) -> None:
         """Who comes second takes the key of who came first."""
-        signer, draft = generate(ORIGIN), self.private_key.with_suffix(f".{os.getpid()}")
+        draft = self.private_key.with_suffix(f".{os.getpid()}")
         draft.parent.mkdir(parents=True, exist_ok=True)
         draft.touch(mode=0o600)
-        draft.write_text(f"{signer.private_text()}\n")
+        draft.write_text(f"{generate(ORIGIN).private_text()}\n")
         with suppress(FileExistsError):
             self.private_key.hardlink_to(draft)
-            self.public_key.write_text(f"{signer.verifier}\n")
         draft.unlink()
