@@ -16,7 +16,7 @@ from contracts.custody import Recorded
 from contracts.topics import OWNED
 from messaging.metrics import Meters
 from messaging.migrate import migrate
-from oversight import store
+from oversight import custody_store
 from oversight.consumer import Recorder
 
 TOPICS = {source: topic for topic, source in OWNED.items()}
@@ -66,7 +66,7 @@ def test_a_batch_recorded_twice_is_there_once_and_reads_back_in_order(use: Any) 
         recorder = Recorder(pool, b"k" * 16, Meters())
         await recorder.take(records_of(events))
         await recorder.take(records_of(events[::-1]))
-        return await store.episode(pool, EPISODE)
+        return await custody_store.episode(pool, EPISODE, None)
 
     rows = use(act)
     assert [json.loads(attributes)["id"] for attributes, _ in rows] == [envelope.id for envelope, _ in events]

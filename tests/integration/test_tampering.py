@@ -15,7 +15,7 @@ from tests.support.stack import FreshDatabase, Infra
 from ledger.checkpoints import Checkpoint
 from ledger.notes import Verifier, generate
 from messaging.migrate import migrate
-from oversight import verifying
+from oversight import verifying, walking
 from oversight.outside import OutsideView
 from oversight.tampering import DEMONSTRATED, Unsuitable, tamper
 from oversight.verifying import Verdict, verify
@@ -63,10 +63,10 @@ def test_without_the_leaves_outside_the_entry_cannot_be_named_and_a_roll_back_no
 
 
 WEAKER = {
-    "table subtree": ("_compare_subtrees", lambda *_: None),
-    "table frontier": ("_compare_frontier", lambda *_: None),
-    "flip": ("flaw_of", lambda _: None),
-    "erase": ("_Walk.finish_erased", lambda *_: None),
+    "table subtree": (f"{verifying.__name__}._compare_subtrees", lambda *_: None),
+    "table frontier": (f"{verifying.__name__}._compare_frontier", lambda *_: None),
+    "flip": (f"{walking.__name__}.flaw_of", lambda _: None),
+    "erase": (f"{walking.__name__}.Walk.finish_erased", lambda *_: None),
 }
 
 
@@ -74,7 +74,7 @@ WEAKER = {
 def test_a_check_that_leaves_something_out_misses_what_it_is_for(
     on: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, weaker: tuple[str, Any]
 ) -> None:
-    monkeypatch.setattr(f"{verifying.__name__}.{weaker[0]}", weaker[1])
+    monkeypatch.setattr(*weaker)
     tally: Tally = on(lambda connection: trial(connection, tmp_path, 156, 9, print))
     assert tally.found[kind] < tally.tried[kind]
     assert all(each.startswith(kind) for each in tally.missed)

@@ -8,7 +8,7 @@ from fastapi.responses import Response
 
 from messaging.http import ProblemError
 from messaging.service import Service
-from oversight import store
+from oversight import custody_store
 from oversight.reading import Actor, Purpose, read_by
 from oversight.reconciling import overview
 
@@ -19,7 +19,7 @@ def add_api(app: FastAPI, service: Service) -> None:
     @app.get("/v1/episodes/{episode}/events")
     async def read_events(episode: str, actor: Actor, purpose: Purpose = "operations") -> Response:
         """Every event about the episode, as structured CloudEvents in the order recorded; the reading is recorded first."""
-        rows = await store.episode(service.pool, episode)
+        rows = await custody_store.episode(service.pool, episode, None)
         if not rows:
             raise ProblemError(404, "nothing is recorded about this episode")
         await read_by(service, episode, actor, purpose, len(rows))

@@ -49,7 +49,7 @@ async def erase(settings: Settings, before: datetime, actor: str, reason: str, s
 async def _announced(service: Service, event: ContentErased, stop: int) -> bool:
     """Whether it is in the ledger and signed that everything up to there is erased."""
     until = asyncio.get_running_loop().time() + _WAIT.total_seconds()
-    while stop > await store.erased_up_to(service.pool):
+    while stop > max((erased.stop for erased in await store.erasures(service.pool)), default=0):
         key = f"erased up to {stop}"
         await service.processor.handle([machinery.saying(service.routes, service.source, service.source, key, [event])])
         if asyncio.get_running_loop().time() > until:

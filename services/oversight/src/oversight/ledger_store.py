@@ -45,8 +45,6 @@ GROW = """
          signed AS (INSERT INTO checkpoint (size, note) SELECT n.* FROM unnest($7::bigint[], $8::text[]) AS n, grown)
     SELECT count(*) FROM grown"""
 
-CHECKPOINTS = "SELECT note FROM checkpoint ORDER BY size"
-
 # A time that Python cannot hold was never recorded; it is read as the nearest that it can.
 ENTRIES = """
     SELECT index, leaf, source, id, type, topic, part, position, subject,
@@ -69,14 +67,12 @@ PLACES = """
 OLDER_THAN = """
     SELECT coalesce((SELECT min(index) FROM entry WHERE recorded_at >= $1), (SELECT appended FROM frontier))"""
 
-# Every erasure that the ledger knows of; the body of one is never erased.
+# Every erasure that is signed; the body of one is never erased.
 ERASURES = """
     SELECT (convert_from(data, 'UTF8')::jsonb ->> 'first')::bigint AS first,
            (convert_from(data, 'UTF8')::jsonb ->> 'stop')::bigint AS stop
-      FROM entry WHERE type = 'care.rapport.oversight.content-erased.v1' AND data IS NOT NULL ORDER BY index"""
-ERASED_UP_TO = """
-    SELECT coalesce(max((convert_from(data, 'UTF8')::jsonb ->> 'stop')::bigint), 0)
-      FROM entry WHERE type = 'care.rapport.oversight.content-erased.v1' AND index < (SELECT size FROM frontier)"""
+      FROM entry WHERE type = 'care.rapport.oversight.content-erased.v1' AND index < (SELECT size FROM frontier)
+     ORDER BY index"""
 ERASE = """
     UPDATE entry SET salt = NULL, attributes = NULL, data = NULL
      WHERE index >= $1 AND index < $2 AND data IS NOT NULL AND type <> 'care.rapport.oversight.content-erased.v1'"""
@@ -125,11 +121,6 @@ async def grow(
     columns = zip(*completed, strict=True) if completed else ((), (), ())
     values = (size, tree.size, tree.nodes, *map(list, columns), list(notes), list(notes.values()))
     return bool(await pool.fetchval(GROW, *values))
-
-
-async def checkpoints(pool: "asyncpg.Pool[Any]") -> list[str]:
-    """All that were signed, the smallest tree first."""
-    return [row["note"] for row in await pool.fetch(CHECKPOINTS)]
 
 
 async def places(pool: "asyncpg.Pool[Any]", what: str) -> list[int]:
@@ -192,14 +183,9 @@ async def older_than(pool: "asyncpg.Pool[Any]", instant: datetime) -> int:
     return int(await pool.fetchval(OLDER_THAN, instant))
 
 
-async def erasures(reading: Any) -> list[range]:
-    """Indexes whose bodies the ledger says are erased; `reading` is a pool or a connection."""
-    return [range(row["first"], row["stop"]) for row in await reading.fetch(ERASURES)]
-
-
-async def erased_up_to(pool: "asyncpg.Pool[Any]") -> int:
-    """Up to where bodies may be gone, as far as that is signed; 0 when nowhere."""
-    return int(await pool.fetchval(ERASED_UP_TO))
+async def erasures(pool: "asyncpg.Pool[Any]") -> list[range]:
+    """Indexes whose bodies may be gone, as far as that is signed."""
+    return [range(row["first"], row["stop"]) for row in await pool.fetch(ERASURES)]
 
 
 async def erase(retention: "asyncpg.Pool[Any]", first: int, stop: int) -> int:

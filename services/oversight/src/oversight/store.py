@@ -19,9 +19,6 @@ RECORDED = """
     SELECT n, digest, salt, attributes, data
       FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS b (source, id, n) JOIN entry USING (source, id)"""
 
-# Everything our services said about one episode, in the order in which it was recorded.
-EPISODE = "SELECT attributes, data FROM entry WHERE subject = $1 AND attributes IS NOT NULL ORDER BY index"
-
 # What a source says; said again it changes nothing.
 CLAIM = """
     INSERT INTO claimed (source, part, count, digest, last_id, at)
@@ -120,11 +117,6 @@ def _differs(entry: LedgerEntry, row: Mapping[str, Any]) -> bool:
     """An entry of our own whose body was erased cannot be compared any more."""
     recorded = entry._replace(**{name: row[name] for name in ("digest", "salt", "attributes", "data")})
     return said(recorded) != said(entry) and (entry.data is None or recorded.data is not None)
-
-
-async def episode(pool: "asyncpg.Pool[Any]", subject: str) -> list[tuple[str, bytes]]:
-    """Attributes, as JSON text, and data of every event about an episode."""
-    return [(row["attributes"], row["data"]) for row in await pool.fetch(EPISODE, subject)]
 
 
 async def claim(pool: "asyncpg.Pool[Any]", claims: Sequence[Claim]) -> None:
