@@ -9,6 +9,7 @@ from typing import Any
 import asyncpg
 import pytest
 from aiokafka import AIOKafkaProducer
+from tests.support.kept import EMPTY
 from tests.support.ledger import entry
 from tests.support.stack import FreshDatabase, Infra
 
@@ -65,7 +66,7 @@ def on(infra: Infra, database: FreshDatabase, tmp_path: Path) -> Callable[[Calla
 
     async def run(act: Callable[[World], Awaitable[Any]]) -> Any:
         owner = await asyncpg.connect(database.owner_dsn)
-        await owner.execute("TRUNCATE entry, subtree, checkpoint; UPDATE frontier SET appended = 0, size = 0, nodes = '{}'")
+        await owner.execute(EMPTY)
         service = app.build(settings)
         await service.open()
         world = World(service, tmp_path / "outside", owner)

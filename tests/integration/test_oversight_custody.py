@@ -1,16 +1,15 @@
 """Views of custody on real PostgreSQL, read from the ledger alone: the same as the pure ones, whatever was recorded first."""
 
-import asyncio
 import random
 import uuid
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import asyncpg
 import pytest
 from tests.integration.test_oversight_record import records_of
 from tests.support.journeys import DAY, EPISODE, Journey, whole_journey
+from tests.support.kept import on_empty_ledger
 from tests.support.stack import FreshDatabase, Infra
 
 from contracts import handoff
@@ -35,16 +34,7 @@ def database(infra: Infra) -> FreshDatabase:
 
 @pytest.fixture
 def use(database: FreshDatabase) -> Callable[[Callable[[Any], Awaitable[Any]]], Any]:
-    """Runs something on a pool of the runtime role, on an empty ledger."""
-
-    async def run(act: Callable[[Any], Awaitable[Any]]) -> Any:
-        owner = await asyncpg.connect(database.owner_dsn)
-        await owner.execute("TRUNCATE entry; UPDATE frontier SET appended = 0, size = 0, nodes = '{}'")
-        await owner.close()
-        async with asyncpg.create_pool(database.runtime_dsn, min_size=1, max_size=2) as pool:
-            return await act(pool)
-
-    return lambda act: asyncio.run(run(act))
+    return on_empty_ledger(database)
 
 
 async def record(pool: Any, *journeys: Journey | list[Recorded]) -> None:

@@ -1,6 +1,5 @@
 """The record on real PostgreSQL: every event once, in batches, and nobody who runs the service can change it."""
 
-import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -9,6 +8,7 @@ from typing import Any
 import asyncpg
 import pytest
 from tests.support.journeys import EPISODE, whole_journey
+from tests.support.kept import on_empty_ledger
 from tests.support.stack import FreshDatabase, Infra
 
 from contracts.binary import Headers, attributes_of, to_headers
@@ -47,16 +47,7 @@ def database(infra: Infra) -> FreshDatabase:
 
 @pytest.fixture
 def use(database: FreshDatabase) -> Callable[[Callable[[Any], Awaitable[Any]]], Any]:
-    """Runs something on a pool of the runtime role, on an empty record."""
-
-    async def run(act: Callable[[Any], Awaitable[Any]]) -> Any:
-        owner = await asyncpg.connect(database.owner_dsn)
-        await owner.execute("TRUNCATE entry; UPDATE frontier SET appended = 0, size = 0, nodes = '{}'")
-        await owner.close()
-        async with asyncpg.create_pool(database.runtime_dsn, min_size=1, max_size=2) as pool:
-            return await act(pool)
-
-    return lambda act: asyncio.run(run(act))
+    return on_empty_ledger(database)
 
 
 def test_a_batch_recorded_twice_is_there_once_and_reads_back_in_order(use: Any) -> None:

@@ -1,8 +1,12 @@
 """A ledger in PostgreSQL with its folder outside, without the service: what the owner of both makes of a list of entries."""
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
+
+import asyncpg
+from tests.support.stack import FreshDatabase
 
 from ledger.checkpoints import Checkpoint, sign_checkpoint
 from ledger.entry import LedgerEntry, leaf_of
@@ -34,3 +38,16 @@ async def keep(
 
     await Outside(folder).extend(0, tree.size, list(notes.values())[-1], read)
     return list(notes.values())
+
+
+def on_empty_ledger(database: FreshDatabase) -> Callable[[Callable[[Any], Awaitable[Any]]], Any]:
+    """Runs something on a pool of the runtime role, each time on a ledger without entries."""
+
+    async def run(act: Callable[[Any], Awaitable[Any]]) -> Any:
+        owner = await asyncpg.connect(database.owner_dsn)
+        await owner.execute(EMPTY)
+        await owner.close()
+        async with asyncpg.create_pool(database.runtime_dsn, min_size=1, max_size=2) as pool:
+            return await act(pool)
+
+    return lambda act: asyncio.run(run(act))
