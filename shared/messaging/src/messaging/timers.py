@@ -10,12 +10,12 @@ from messaging.routes import Due, Kept
 from messaging.snapshot import Snapshot
 
 # Due timers whose names we know, soonest first. One that waits for answers also needs every partition of the topics that we
-# read to be read past it, or its patience gone.
+# read to be read past it, or its patience gone. Asked for once, in a subquery, the clock lets the index on `due` be used.
 DUE = """
     WITH backlog AS (SELECT min(read_up_to) AS read_up_to FROM messaging.progress WHERE topic = ANY ($2))
     SELECT kind, subject, name, id, due, cause, due > coalesce(read_up_to, '-infinity') AS backlog_unread
       FROM messaging.timer, backlog
-     WHERE name = ANY ($3) AND due <= messaging.now() AND coalesce(not_before, due) <= messaging.now()
+     WHERE name = ANY ($3) AND due <= (SELECT messaging.now()) AND coalesce(not_before, due) <= messaging.now()
        AND (fires_anyway <= messaging.now() OR due <= coalesce(read_up_to, '-infinity'))
      ORDER BY due LIMIT $1"""
 # A timer that our code cannot process backs off, so that the others go on; after so many attempts it waits for a person.

@@ -1,0 +1,55 @@
+"""What a batch costs does not grow with the tables: rows are found through indexes, also by plans of the time when they were small."""
+
+from typing import Any
+
+import asyncpg
+import pytest
+from tests.support import kit
+from tests.support.kit import Replica, during, said
+from tests.support.stack import FreshDatabase, Infra
+
+TABLES = ("inbox", "state", "timer", "outbox")
+ROWS_READ = """
+    SELECT (SELECT sum(seq_tup_read) FROM pg_stat_user_tables WHERE relname = ANY ($1))::bigint
+         + (SELECT sum(idx_tup_read) FROM pg_stat_user_indexes WHERE relname = ANY ($1))::bigint"""
+MUCH = """
+    INSERT INTO messaging.inbox SELECT '/old', n::text, '', 'applied', NULL, now() FROM generate_series(1, 3000) n;
+    INSERT INTO messaging.state (kind, subject, version, schema) SELECT 'journal', 'old-' || n, 1, 1 FROM generate_series(1, 3000) n;
+    INSERT INTO messaging.timer (kind, subject, name, id, due, fires_anyway, cause)
+    SELECT 'journal', 'old-' || n, 'bell', 'old-' || n, now() + '1 day', now() + '1 day', '{}' FROM generate_series(1, 3000) n;
+    SELECT messaging.append(array_fill(1, ARRAY[3000]), array_fill(0::smallint, ARRAY[3000]), array_fill('t'::text, ARRAY[3000]),
+                            array_fill('k'::text, ARRAY[3000]), array_fill('[]'::text, ARRAY[3000]),
+                            array_fill(''::bytea, ARRAY[3000]), '{}');"""
+
+
+@pytest.fixture
+def database(infra: Infra) -> FreshDatabase:
+    return kit.emptied(infra)
+
+
+async def batches(replica: Replica, name: str, count: int = 12) -> None:
+    """More than the planner takes to settle on a plan; every one sets a timer that is due and fires."""
+    for number in range(count):
+        await replica.take(*(said(f"{name}-{number}", f"{name}-{subject}", do="open") for subject in range(5)))
+        await replica.take(said(f"{name}-{number}-bell", f"{name}-0", do="timer", arg="bell=0"))
+        assert await replica.workers.fire_due() == 1
+
+
+async def rows_read(replica: Replica, owner: Any) -> int:
+    """How many rows, or entries of indexes, were looked at so far."""
+    await replica.pool.fetchval("SELECT pg_stat_force_next_flush()")
+    return int(await owner.fetchval(ROWS_READ, TABLES))
+
+
+def test_batches_and_due_timers_find_their_rows_through_indexes_when_the_tables_have_grown(database: FreshDatabase) -> None:
+    async def scenario(replica: Replica) -> int:
+        owner = await asyncpg.connect(database.owner_dsn)
+        await batches(replica, "small")
+        await owner.execute(MUCH)
+        before = await rows_read(replica, owner)
+        await batches(replica, "large")
+        after = await rows_read(replica, owner)
+        await owner.close()
+        return after - before
+
+    assert during(database, scenario) < 3000
