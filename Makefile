@@ -38,7 +38,7 @@ arch: setup      ## import-linter: who may know whom
 bench: setup     ## speed; writes bench/results/latest.json
 	@$(bin)/python -m bench.journeys $(ARGS)
 
-crash: setup     ## a service killed at every await of its loops; CRASH_POINTS=all for every way there
+crash: setup     ## a service killed at every await of its loops; CRASH_POINTS=ways for every way there
 	@$(bin)/pytest tests/crash $(ARGS)
 
 bench-kit: setup ## the limit of the kit; writes bench/results/kit.json

@@ -60,6 +60,11 @@ def test_what_an_image_copies_is_there(service: str) -> None:
         assert all((ROOT / path).exists() for path in words.split())
 
 
+@each_service
+def test_a_service_has_the_time_to_stop_that_the_deploy_readme_asks_for(service: str) -> None:
+    assert COMPOSE[service]["stop_grace_period"] == "40s"
+
+
 def test_the_servers_are_the_versions_that_we_test_with() -> None:
     pom = (ROOT / "deploy/local/kafka/pom.xml").read_text()
     assert f"<version>{COMPOSE['kafka']['image'].partition(':')[2]}</version>" in pom

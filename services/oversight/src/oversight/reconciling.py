@@ -18,7 +18,7 @@ from messaging import machinery
 from messaging.message import Received
 from messaging.service import Service
 from oversight import store
-from oversight.domain.claim import Base, Claim, Found, Verdict, judge
+from oversight.domain.claim import Base, Claim, Found, judge
 
 log = structlog.get_logger()
 _TOPICS = {source: topic for topic, source in OWNED.items()}
@@ -59,35 +59,39 @@ class Reconciler:
 
     async def turn(self) -> bool:
         """Judges the claims of each partition in their order; True when there may be more."""
-        pool, settled = self._service.pool, [True]
+        pool, moved = self._service.pool, True
         for _ in range(_AT_ONCE):
-            settled = [await self._judge(pool, row) for row in await store.pending(pool, self._grace)]
-            if not any(settled):
+            moved = await self._pass(pool)
+            if not moved:
                 break
         self._open.set(await store.failed(pool))
-        return any(settled)
+        return moved
 
-    async def _judge(self, pool: "asyncpg.Pool[Any]", row: Mapping[str, Any]) -> bool:
+    async def _pass(self, pool: "asyncpg.Pool[Any]") -> bool:
+        """Judges the next claim of each partition; True when one of them makes way for its next."""
+        settled: list[tuple[Claim, int | None]] = []
+        moved = [await self._judge(pool, row, settled) for row in await store.pending(pool, self._grace)]
+        await store.settle(pool, settled)
+        return any(moved)
+
+    async def _judge(self, pool: "asyncpg.Pool[Any]", row: Mapping[str, Any], settled: list[tuple[Claim, int | None]]) -> bool:
         claim = Claim(*(row[name] for name in ("source", "part", "count", "digest", "last_id", "at", "problem")))
         base = Base(row["base_count"] or 0, row["base_digest"] or "0" * 16, row["base_position"], row["base_at"])
         found = Found(row["position"], row["found"], int(row["found_digest"] or 0), row["read"])
         if base.at is None and claim.problem is None and not row["whole"] and found.position is not None:
-            await store.settle(pool, claim, found.position)
+            settled.append((claim, found.position))
             return True
         verdict = judge(claim, base, found)
-        await self._act(pool, claim, base, found, verdict)
-        return verdict != "wait" and claim.problem is None
-
-    async def _act(self, pool: "asyncpg.Pool[Any]", claim: Claim, base: Base, found: Found, verdict: Verdict) -> None:
         if verdict == "right":
             if claim.problem is not None:
                 await self._say(claim, base, found, resolved=True)
-            await store.settle(pool, claim, found.position)
+            settled.append((claim, found.position))
         elif verdict == "wait" or claim.problem is not None:
             await store.look_again(pool, claim)
         else:
             await self._say(claim, base, found, verdict)
             await store.fail(pool, claim, base, verdict, found.position)
+        return verdict != "wait" and claim.problem is None
 
     async def _say(self, claim: Claim, base: Base, found: Found, problem: Any = None, resolved: bool = False) -> None:
         event = ReconciliationFailed(

@@ -52,13 +52,16 @@ PENDING = """
               AND r.position > coalesce(CASE WHEN c.problem IS NULL THEN b.position ELSE c.base_position END, -1)
               AND r.position <= last.position) counted"""
 
-# A claim is settled: later ones are counted on from there.
+# Claims are settled: later ones are counted on from there. At most one of each partition at once.
 SETTLED = """
-    INSERT INTO reconciled AS r (source, part, count, digest, position, at) VALUES ($1, $2, $3, $4, $5, $6)
+    INSERT INTO reconciled AS r (source, part, count, digest, position, at)
+    SELECT * FROM unnest($1::text[], $2::int[], $3::bigint[], $4::text[], $5::bigint[], $6::timestamptz[]) ORDER BY 1, 2
         ON CONFLICT (source, part) DO UPDATE SET count = excluded.count, digest = excluded.digest,
            position = excluded.position, at = excluded.at
      WHERE r.count < excluded.count"""
-FORGET = "DELETE FROM claimed WHERE source = $1 AND part = $2 AND count = $3"
+FORGET = """
+    DELETE FROM claimed c USING unnest($1::text[], $2::int[], $3::bigint[]) AS s (source, part, count)
+     WHERE c.source = s.source AND c.part = s.part AND c.count = s.count"""
 FAIL = """
     UPDATE claimed SET problem = $4, failed_at = clock_timestamp(), looked_at = clock_timestamp(), base_count = $5,
            base_digest = $6, base_position = $7
@@ -130,11 +133,18 @@ async def pending(pool: "asyncpg.Pool[Any]", grace: timedelta) -> list[Any]:
     return list(await pool.fetch(PENDING, list(OWNED.values()), list(OWNED), grace))
 
 
-async def settle(pool: "asyncpg.Pool[Any]", claim: Claim, position: int | None) -> None:
-    """The claim is so, or older than what is; one that had failed moves nothing."""
-    if claim.problem is None and position is not None:
-        await pool.execute(SETTLED, claim.source, claim.part, claim.count, claim.digest, position, claim.at)
-    await pool.execute(FORGET, claim.source, claim.part, claim.count)
+async def settle(pool: "asyncpg.Pool[Any]", settled: Sequence[tuple[Claim, int | None]]) -> None:
+    """These claims are so up to a position, or older than what is; one that had failed moves nothing."""
+    await _move(pool, [(claim, position) for claim, position in settled if claim.problem is None and position is not None])
+    if settled:
+        known = zip(*((claim.source, claim.part, claim.count) for claim, _ in settled), strict=True)
+        await pool.execute(FORGET, *map(list, known))
+
+
+async def _move(pool: "asyncpg.Pool[Any]", settled: Sequence[tuple[Claim, int]]) -> None:
+    if settled:
+        rows = ((c.source, c.part, c.count, c.digest, position, c.at) for c, position in settled)
+        await pool.execute(SETTLED, *map(list, zip(*rows, strict=True)))
 
 
 async def fail(pool: "asyncpg.Pool[Any]", claim: Claim, base: Base, problem: str, position: int | None) -> None:
@@ -143,7 +153,7 @@ async def fail(pool: "asyncpg.Pool[Any]", claim: Claim, base: Base, problem: str
         FAIL, claim.source, claim.part, claim.count, problem, base.count, base.digest, base.position
     )  # fmt: skip
     if position is not None and problem == "differs":
-        await pool.execute(SETTLED, claim.source, claim.part, claim.count, claim.digest, position, claim.at)
+        await _move(pool, [(claim, position)])
 
 
 async def look_again(pool: "asyncpg.Pool[Any]", claim: Claim) -> None:
