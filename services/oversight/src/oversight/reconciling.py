@@ -86,9 +86,9 @@ class Reconciler:
             if claim.problem is not None:
                 await self._say(claim, base, found, resolved=True)
             settled.append((claim, found.position))
-        elif verdict == "wait" or claim.problem is not None:
+        elif claim.problem is not None:
             await store.look_again(pool, claim)
-        else:
+        elif verdict != "wait":
             await self._say(claim, base, found, verdict)
             await store.fail(pool, claim, base, verdict, found.position)
         return verdict != "wait" and claim.problem is None

@@ -6,7 +6,7 @@ from typing import Any
 
 import asyncpg
 
-from contracts.topics import OWNED
+from contracts.topics import OWNED, PARTITIONS
 from ledger.entry import LedgerEntry, leaf_of
 from oversight.domain.claim import Base, Claim
 from oversight.domain.entry import said
@@ -29,10 +29,13 @@ CLAIM = """
 # place up to which earlier ones were settled. `read`: the partition was read past the claim.
 PENDING = """
     WITH next AS (
-        (SELECT DISTINCT ON (source, part) c.* FROM claimed c WHERE problem IS NULL ORDER BY source, part, count)
+        (SELECT c.* FROM unnest($1::text[]) AS o (source) CROSS JOIN generate_series(0, $4::int - 1) AS p (part)
+          CROSS JOIN LATERAL (SELECT * FROM claimed c WHERE c.source = o.source AND c.part = p.part AND c.problem IS NULL
+                               ORDER BY c.count LIMIT 1) c)
         UNION ALL
         (SELECT c.* FROM claimed c
-          WHERE problem IS NOT NULL AND looked_at < clock_timestamp() - interval '30 seconds' ORDER BY looked_at LIMIT 20))
+          WHERE problem IS NOT NULL AND looked_at < (SELECT clock_timestamp() - interval '30 seconds')
+          ORDER BY looked_at LIMIT 20))
     SELECT c.source, c.part, c.count, c.digest, c.last_id, c.at, c.problem,
            CASE WHEN c.problem IS NULL THEN b.count ELSE c.base_count END AS base_count,
            CASE WHEN c.problem IS NULL THEN b.digest ELSE c.base_digest END AS base_digest,
@@ -130,7 +133,7 @@ async def claim(pool: "asyncpg.Pool[Any]", claims: Sequence[Claim]) -> None:
 
 async def pending(pool: "asyncpg.Pool[Any]", grace: timedelta) -> list[Any]:
     """Claims to be judged now; a partition counts as read past a claim when it is by so much."""
-    return list(await pool.fetch(PENDING, list(OWNED.values()), list(OWNED), grace))
+    return list(await pool.fetch(PENDING, list(OWNED.values()), list(OWNED), grace, PARTITIONS))
 
 
 async def settle(pool: "asyncpg.Pool[Any]", settled: Sequence[tuple[Claim, int | None]]) -> None:

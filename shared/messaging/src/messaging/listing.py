@@ -27,8 +27,9 @@ HALTED = """
        AND ($5::text IS NULL OR id = $5)
      ORDER BY due LIMIT 1000"""
 COUNT = """
-    SELECT count(*) FILTER (WHERE outcome = 'parked') + (SELECT count(*) FROM messaging.timer WHERE not_before = 'infinity')
-           AS parked, count(*) FILTER (WHERE outcome = 'waiting') AS waiting FROM messaging.parked"""
+    SELECT (SELECT count(*) FROM messaging.parked WHERE outcome = 'parked')
+           + (SELECT count(*) FROM messaging.timer WHERE not_before = 'infinity') AS parked,
+           (SELECT count(*) FROM messaging.parked WHERE outcome = 'waiting') AS waiting"""
 STOPPED = "SELECT topic, since, faults FROM messaging.stop WHERE since IS NOT NULL ORDER BY topic"
 # One of them, with what else is in its lane, in order.
 ONE = LIST.replace("WHERE p.n > $1", "WHERE p.n = $1")

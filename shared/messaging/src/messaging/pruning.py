@@ -16,7 +16,7 @@ OLD_CLAIMS = """
     DELETE FROM messaging.inbox i USING (
            SELECT source, id FROM messaging.inbox old
             WHERE at < $1 AND outcome NOT IN ('waiting', 'parked') AND NOT EXISTS (
-                  SELECT FROM messaging.parked p WHERE p.source = old.source AND p.id = old.id) LIMIT $2) o
+                  SELECT FROM messaging.parked p WHERE p.source = old.source AND p.id = old.id) ORDER BY at LIMIT $2) o
      WHERE i.source = o.source AND i.id = o.id AND i.outcome NOT IN ('waiting', 'parked')"""
 ANY_OLD_CLAIM = "SELECT EXISTS (SELECT FROM messaging.inbox WHERE at < $1 AND outcome NOT IN ('waiting', 'parked'))"
 

@@ -10,13 +10,22 @@ from messaging.routes import Due, Kept
 from messaging.snapshot import Snapshot
 
 # Due timers whose names we know, soonest first. One that waits for answers also needs every partition of the topics that we
-# read to be read past it, or its patience gone. Asked for once, in a subquery, the clock lets the index on `due` be used.
+# read to be read past it, or its patience gone: two searches, so that who may not fire yet is not looked at. The clock is asked
+# once, or no index could be used.
 DUE = """
-    WITH backlog AS (SELECT min(read_up_to) AS read_up_to FROM messaging.progress WHERE topic = ANY ($2))
-    SELECT kind, subject, name, id, due, cause, due > coalesce(read_up_to, '-infinity') AS backlog_unread
-      FROM messaging.timer, backlog
-     WHERE name = ANY ($3) AND due <= (SELECT messaging.now()) AND coalesce(not_before, due) <= messaging.now()
-       AND (fires_anyway <= messaging.now() OR due <= coalesce(read_up_to, '-infinity'))
+    WITH clock AS MATERIALIZED (
+        SELECT messaging.now() AS now, (SELECT coalesce(min(read_up_to), '-infinity') FROM messaging.progress
+                                         WHERE topic = ANY ($2)) AS read_up_to)
+    SELECT kind, subject, name, id, due, cause, due > read_up_to AS backlog_unread
+      FROM clock, ((SELECT * FROM messaging.timer
+                     WHERE due <= (SELECT least(now, read_up_to) FROM clock)
+                       AND name = ANY ($3) AND coalesce(not_before, due) <= (SELECT now FROM clock) ORDER BY due LIMIT $1)
+                   UNION
+                   (SELECT * FROM messaging.timer
+                     WHERE fires_anyway <= (SELECT now FROM clock) AND fires_anyway < '9999-01-01 00:00:00+00'
+                       AND due <= (SELECT now FROM clock)
+                       AND name = ANY ($3) AND coalesce(not_before, due) <= (SELECT now FROM clock)
+                     ORDER BY fires_anyway LIMIT $1)) AS found
      ORDER BY due LIMIT $1"""
 # A timer that our code cannot process backs off, so that the others go on; after so many attempts it waits for a person.
 BACK_OFF = """
@@ -24,7 +33,7 @@ BACK_OFF = """
        SET attempts = attempts + 1, reason = $3,
            not_before = CASE WHEN attempts + 1 >= $4 THEN 'infinity'
                              ELSE messaging.now() + $2::interval * power(2, least(attempts, 6)) END
-     WHERE id = $1 RETURNING not_before = 'infinity'"""
+     WHERE kind = $5 AND subject = $6 AND name = $7 AND id = $1 RETURNING not_before = 'infinity'"""
 
 
 def is_stale(message: Received, snapshot: Snapshot, draft: Draft) -> bool:

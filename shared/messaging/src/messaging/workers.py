@@ -17,25 +17,33 @@ from messaging.message import Received, Trouble
 from messaging.parking import SET_ASIDE, Parks, Unanswerable, unprocessable
 from messaging.processor import Processor
 from messaging.received import read
-from messaging.routes import On, Routes
+from messaging.routes import Due, On, Routes
 from messaging.stored import stored
 from messaging.timers import BACK_OFF, DUE, due_timer
 from messaging.unreadable import by_place
 
 log = structlog.get_logger()
 
-# Lanes in which something is to be looked at again, each in its order as far as its first parked row. Who waits too long
-# is given up only when everything was read that may have released it until then; until that is so, again and again soon.
+# Lanes in which something is to be looked at again, soonest first, each in its order as far as its first parked row. Who waits
+# too long is given up only when everything was read that may have released it until then; before that, it comes again soon.
 LANES = """
     WITH backlog AS (SELECT min(read_up_to) AS read_up_to FROM messaging.progress WHERE topic = ANY ($2)
-    ), waiting AS (
-        SELECT * FROM messaging.parked p WHERE outcome = 'waiting' AND NOT EXISTS (
-               SELECT FROM messaging.parked head WHERE head.outcome = 'parked' AND head.kind = p.kind
-                  AND head.subject = p.subject AND head.source = p.source AND head.n < p.n)
-    ), due AS (SELECT DISTINCT kind, subject, source FROM waiting WHERE retry_at <= messaging.now() LIMIT $1)
+    ), due AS MATERIALIZED (
+        SELECT DISTINCT kind, subject, source FROM (
+               SELECT kind, subject, source FROM messaging.parked p
+                WHERE outcome = 'waiting' AND retry_at <= (SELECT messaging.now()) AND NOT EXISTS (
+                      SELECT FROM messaging.parked head WHERE head.outcome = 'parked' AND head.kind = p.kind
+                         AND head.subject = p.subject AND head.source = p.source AND head.n < p.n)
+                ORDER BY retry_at LIMIT $1) AS soonest)
     SELECT waiting.*, CASE WHEN gives_up_at <= coalesce(read_up_to, 'infinity') THEN gives_up_at
                            ELSE greatest(gives_up_at, messaging.now() + interval '2 seconds') END AS patience
-      FROM backlog, waiting JOIN due USING (kind, subject, source) ORDER BY n"""
+      FROM backlog, due CROSS JOIN LATERAL (
+           SELECT * FROM messaging.parked p
+            WHERE outcome = 'waiting' AND kind = due.kind AND subject = due.subject AND source = due.source AND NOT EXISTS (
+                  SELECT FROM messaging.parked head WHERE head.outcome = 'parked' AND head.kind = due.kind
+                     AND head.subject = due.subject AND head.source = due.source AND head.n < p.n)
+            ORDER BY n LIMIT $3) AS waiting
+     ORDER BY n"""
 # A record that killed its readers is parked again before it is read again.
 MARK = "UPDATE messaging.parked SET outcome = 'parked' WHERE n = ANY ($1)"
 # A row that could not even be parked is looked at later, so that other lanes go on.
@@ -62,9 +70,9 @@ class Workers:
             await patience.bisecting(due, self._fire, self._back_off)
         return len(due)
 
-    async def look_again(self, lanes: int = 100) -> int:
+    async def look_again(self, lanes: int = 100, of_each: int = 100) -> int:
         """Processes the waiting lanes that are due, in order, and returns how many rows were looked at."""
-        rows = await self._pool.fetch(LANES, lanes, self._routes.topics)
+        rows = await self._pool.fetch(LANES, lanes, self._routes.topics, of_each)
         if killers := [row["n"] for row in rows if row["fault"] and row["reason"] == KILLER]:
             await self._pool.execute(MARK, killers)
         waiting: dict[tuple[str, str, str], list[Received]] = defaultdict(list)
@@ -99,7 +107,10 @@ class Workers:
 
     async def _back_off(self, message: Received, error: Exception) -> None:
         reason = error.reason if isinstance(error, Unanswerable) else type(error).__name__
-        values = message.envelope.id, _FIRST_BACK_OFF, f"timer-{reason}", self._timer_attempts
+        assert message.kept is not None
+        assert isinstance(message.route, Due)
+        place = message.kept.kind, message.subject, message.route.name
+        values = message.envelope.id, _FIRST_BACK_OFF, f"timer-{reason}", self._timer_attempts, *place
         halted = await self._pool.fetchval(BACK_OFF, *values)
         log.error("timer_halted" if halted else "timer_failed", kind=message.envelope.type, reason=reason)
 

@@ -15,6 +15,8 @@ from pydantic import BaseModel
 from cli.stack.errors import with_last_lines
 
 _children: dict[int, "subprocess.Popen[bytes]"] = {}
+# On a busy machine the kernel needs its time; until then the process stands in the way of the next one.
+_UNTIL_TAKEN_AWAY = 60.0
 
 
 class Running(BaseModel):
@@ -101,7 +103,7 @@ def kill(process: Running) -> None:
     """SIGKILL, and wait until the kernel has taken it away."""
     if alive(process):
         os.kill(process.pid, signal.SIGKILL)
-        _gone(process, 10)
+        _gone(process, _UNTIL_TAKEN_AWAY)
 
 
 def freeze(process: Running) -> None:
