@@ -8,9 +8,9 @@ create() {
         --topic "$name" --partitions "$partitions" --replication-factor 1 "$@"
 }
 bootstrap=$1
-create referrals.inbound.v1 12 --config retention.ms=604800000
-create therapists.inbound.v1 12 --config cleanup.policy=compact
-create clinical.inbound.v1 12
+create referrals.inbound.v1 12 --config retention.ms=604800000 --config message.timestamp.type=LogAppendTime
+create therapists.inbound.v1 12 --config cleanup.policy=compact --config message.timestamp.type=LogAppendTime
+create clinical.inbound.v1 12 --config message.timestamp.type=LogAppendTime
 create intake.events.v1 12
 create matching.events.v1 12
 create followup.events.v1 12

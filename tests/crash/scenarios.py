@@ -196,8 +196,9 @@ def all_of_the_flood(_: World) -> Sequence[Expected]:
 
 
 def slow() -> Sequence[Fault]:
-    """A batch runs into a timeout twice, and its halves do not; the same for timers."""
+    """A batch cannot be handed over, then runs into a timeout twice, and its halves do not; the same for timers."""
     return [
+        Fault("look meet", "fetch", asyncpg.InternalClientError),
         Fault("_settle take", "fetchval", TimeoutError, times=2),
         Fault("_settle fire_due", "fetchval", TimeoutError, times=2),
     ]
@@ -225,7 +226,7 @@ async def more_partitions(world: World, life: Life, service: Service) -> None:
         await asyncio.sleep(0.005)
     if not life.dead:
         service.membership._partitions.wrong = "too many partitions"
-    while not life.dead and len({p.path[0].line for p in life.met if p.path[0].function.endswith("Membership._take")}) < 2:
+    while not life.dead and len({p.path[0].line for p in life.met if p.path[0].function.endswith("Membership._hand_over")}) < 2:
         await asyncio.sleep(0.02)
     service.stopping.set()
 

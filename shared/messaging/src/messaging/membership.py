@@ -1,6 +1,7 @@
 """One member of the service's consumer group: FastStream as the shell, explicit offsets, and what happens at a rebalance.
 
-Invariants: no lock is held across a poll; offsets are committed only for what the consumer says is done.
+Invariants: no lock is held across a poll; offsets are committed only for what the consumer says is done; whatever fails between
+the broker and the consumer, what was not handled is read again.
 """
 
 import asyncio
@@ -19,12 +20,13 @@ from faststream import AckPolicy
 from faststream.kafka import KafkaBroker, KafkaMessage
 from faststream.kafka.message import FAKE_CONSUMER
 
-from messaging import progress
+from messaging.bringing import Bringing
 from messaging.calm import calm
 from messaging.consumer import Consumer, Take
 from messaging.gaps import Heard
 from messaging.metrics import Meters
 from messaging.partitions import Partitions
+from messaging.progress import Progress
 from messaging.stops import Stops
 from messaging.suspects import Suspects
 
@@ -75,16 +77,34 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]
         self.joined = False
         self._commit_at, self._progress_at, self._taking = 0.0, 0.0, cast("asyncio.Task[None] | None", None)
         self._looked, self._left = asyncio.Event(), asyncio.Event()
+        self._progress = Progress(pool)
         self._committed: dict[TopicPartition, int] = {}
         self._subscriber = broker.subscriber(
             *topics, group_id=group, batch=True, ack_policy=AckPolicy.MANUAL, parser=_raw_parser, decoder=_raw_decoder,
             batch_timeout_ms=idle_ms, max_records=max_batch, auto_offset_reset="earliest", rebalance_timeout_ms=60_000,
             partition_assignment_strategy=(RangePartitionAssignor,), max_poll_interval_ms=1_800_000, listener=self,
-            fetch_max_wait_ms=500,
+            fetch_max_wait_ms=500, isolation_level="read_committed",
         )  # fmt: skip
+        self._bringing = Bringing(self._subscriber, self._stops, self._again, self._progress.brought, max_batch)
         self._subscriber(self._take)
 
+    async def _again(self, error: Exception) -> None:
+        """Everything that is not handled is brought again; what was done all the same is known by its claim."""
+        self._meters.troubles.labels(type(error).__name__).inc()
+        log.warning("read_again", kind=type(error).__name__)
+        reading = self._subscriber.consumer
+        async with self._consumer.in_hand:
+            for place, offset in self._consumer.handled.items():
+                if reading and place in reading.assignment():
+                    reading.seek(place, offset)
+
     async def _take(self, records: Sequence[ConsumerRecord]) -> None:
+        try:
+            await self._hand_over(records)
+        except Exception as error:
+            await self._again(error)
+
+    async def _hand_over(self, records: Sequence[ConsumerRecord]) -> None:
         # Under which assignment they came, before anything is waited for: under the next one they would be out of turn.
         given_up, small = self._consumer.given_up, len(records) < _FULL
         if small:
@@ -92,7 +112,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]
         await self._looked.wait()
         if self._partitions.wrong:
             await self._left.wait()
-        records = await self._stops.passing(records, self._subscriber.consumer)
+        records = await self._stops.passing(records, self._subscriber.consumer, given_up)
         await self._suspects.meet(records)
         self._meters.batch_size.observe(len(records))
         self._consumer.handle = self._suspects.way
@@ -115,13 +135,13 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]
     def _read_on(self) -> None:
         reading = self._subscriber.consumer
         if reading:
-            reading.resume(*(tp for tp in reading.assignment() if tp.topic not in self._stops.topics))
+            reading.resume(*filter(self._stops.lets, reading.assignment()))
 
     def missing(self) -> str | None:
         """What keeps this member from reading: no assignment yet, or a broker that has not answered lately."""
         if self._partitions.wrong or not self.joined:
             return self._partitions.wrong or "no partitions assigned yet"
-        if self._stops.topics:
+        if self._stops.topics or self._stops.unreadable:
             return self._stops.sentence()
         reading = self._subscriber.consumer
         answers = [reading.last_poll_timestamp(tp) or 0 for tp in self.assigned] if reading else []
@@ -136,11 +156,12 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]
             return
         self._meters.turn.set(time())
         self._partitions.look(reading)
-        if time() - self._commit_at > _COMMIT_EVERY and await self._commit():
-            self._commit_at = time()
-        if time() - self._progress_at > _PROGRESS_EVERY:
-            self._progress_at = time()
-            await progress.write(self._pool, reading, self.assigned, self._consumer)
+        if monotonic() - self._commit_at > _COMMIT_EVERY and await self._commit():
+            self._commit_at = monotonic()
+        if monotonic() - self._progress_at > _PROGRESS_EVERY:
+            self._progress_at = monotonic()
+            await self._progress.write(reading, self.assigned, self._consumer)
+        self._bringing.try_again()
         await self._stops.look(reading)
 
     async def _commit(self) -> bool:
@@ -174,6 +195,8 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]
         if not self._left.is_set():
             self._consumer.given_up = asyncio.Event()
         self.assigned, self._committed, self._consumer.handled = set(), {}, {}
+        self._progress.forget()
+        self._stops.unreadable.clear()
         self._looked.clear()
 
     async def on_partitions_assigned(self, assigned: Sequence[TopicPartition]) -> None:

@@ -1,35 +1,78 @@
 """Up to which instant everything was read: limits on somebody's answer run out only when that instant is past them."""
 
-from collections.abc import Collection
+import asyncio
+from collections.abc import Collection, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from time import time
 from typing import Any
 
 import asyncpg
-from aiokafka import TopicPartition
+from aiokafka import ConsumerRecord, TopicPartition
 
 from messaging.consumer import Consumer
 
-# Moves the instants of partitions forward, never back; an age counts from the database's clock.
+NOW = "SELECT messaging.now()"
+# Moves the instants of partitions forward, never back.
 READ_UP_TO = """
     INSERT INTO messaging.progress (topic, part, read_up_to)
-    SELECT topic, part, coalesce(instant, messaging.now() - age)
-      FROM unnest($1::text[], $2::int[], $3::timestamptz[], $4::interval[]) AS p (topic, part, instant, age)
-     ORDER BY topic, part
+    SELECT * FROM unnest($1::text[], $2::int[], $3::timestamptz[]) AS p (topic, part, instant) ORDER BY topic, part
         ON CONFLICT (topic, part) DO UPDATE SET read_up_to = greatest(progress.read_up_to, excluded.read_up_to)"""
 
-Row = tuple[str, int, datetime | None, timedelta | None]
+Row = tuple[str, int, datetime]
 
 
-async def write(pool: "asyncpg.Pool[Any]", reading: Any, assigned: Collection[TopicPartition], consumer: Consumer) -> None:
-    """A partition handled to its end is read up to the broker's last answer; another one up to its newest record handled."""
-    rows = [row for tp in assigned if (row := _row(reading, tp, consumer))]
-    if rows:
-        await pool.execute(READ_UP_TO, *map(list, zip(*rows, strict=True)))
+class Progress:
+    """What one member knows of how far its partitions are read.
+
+    Invariant: an instant is written only when everything that the broker had then was handled. So an answer of the broker
+    counts from the one before it, after which it was asked for, and its age is measured after the database told the time.
+    """
+
+    def __init__(self, pool: "asyncpg.Pool[Any]") -> None:
+        self._pool = pool
+        self._brought: dict[TopicPartition, int] = {}
+        self._answered: dict[TopicPartition, tuple[int | None, int | None]] = {}
+
+    def brought(self, records: Sequence[ConsumerRecord]) -> None:
+        """These have come, and are not handled yet."""
+        for place, last in {(r.topic, r.partition): r for r in records}.items():
+            self._brought[TopicPartition(*place)] = last.offset + 1
+
+    def forget(self) -> None:
+        """The partitions are given away."""
+        self._brought, self._answered = {}, {}
+
+    async def write(self, reading: Any, assigned: Collection[TopicPartition], consumer: Consumer) -> None:
+        """A partition handled to its end is read up to the broker's last answer but one, another up to its newest record."""
+        read = {tp: await self._read_until(reading, tp, consumer) for tp in assigned}
+        now: datetime = await self._pool.fetchval(NOW)
+        rows = [row for tp, at in read.items() if (row := _row(tp, now, at, consumer.newest.get(tp)))]
+        if rows:
+            await self._pool.execute(READ_UP_TO, *map(list, zip(*rows, strict=True)))
+
+    async def _read_until(self, reading: Any, tp: TopicPartition, consumer: Consumer) -> int | None:
+        """When the broker had nothing but what is handled, in milliseconds of our clock; None while something is unhandled."""
+        end, answered = reading.last_stable_offset(tp), reading.last_poll_timestamp(tp)
+        last, before = self._answered.get(tp, (None, None))
+        if answered != last:
+            before = last
+            self._answered[tp] = answered, before
+        handled = consumer.handled.get(tp)
+        if end is None or handled is None or handled < self._brought.get(tp, 0):
+            return None
+        return before if await _position(reading, tp) >= end else None
 
 
-def _row(reading: Any, tp: TopicPartition, consumer: Consumer) -> Row | None:
-    end, answered, newest = reading.highwater(tp), reading.last_poll_timestamp(tp), consumer.newest.get(tp)
-    if end is not None and answered is not None and consumer.handled.get(tp, -1) >= end:
-        return tp.topic, tp.partition, None, timedelta(seconds=time() - answered / 1000)
-    return (tp.topic, tp.partition, datetime.fromtimestamp(newest / 1000, UTC), None) if newest else None
+async def _position(reading: Any, tp: TopicPartition) -> int:
+    """Where the client is; it passes over the markers of transactions, which nobody is brought."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(1):
+            return int(await reading.position(tp))
+    return -1
+
+
+def _row(tp: TopicPartition, now: datetime, read_until: int | None, newest: int | None) -> Row | None:
+    if read_until is not None:
+        return tp.topic, tp.partition, now - timedelta(seconds=time() - read_until / 1000)
+    return (tp.topic, tp.partition, datetime.fromtimestamp(newest / 1000, UTC)) if newest else None

@@ -71,7 +71,8 @@ class Wish:
 async def reading(bootstrap: str) -> AsyncIterator[AIOKafkaConsumer]:
     """A consumer that belongs to no group, so that it can commit nothing."""
     consumer = AIOKafkaConsumer(
-        bootstrap_servers=bootstrap, group_id=None, enable_auto_commit=False, auto_offset_reset="earliest"
+        bootstrap_servers=bootstrap, group_id=None, enable_auto_commit=False, auto_offset_reset="earliest",
+        isolation_level="read_committed",
     )  # fmt: skip
     await consumer.start()
     try:

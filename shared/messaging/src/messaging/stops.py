@@ -1,8 +1,10 @@
-"""Topics that too many faults of our own have stopped: no replica reads them on until a person says so; others go on.
+"""Topics that too many faults of our own have stopped: no replica reads them on until a person says so; others go on. The same
+for partitions whose records the client cannot unpack, which are tried again after a while.
 
 Invariants: nothing of a stopped topic is handled or passed over; nothing here raises into the loop.
 """
 
+import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
@@ -24,16 +26,27 @@ class Stops:
     def __init__(self, pool: "asyncpg.Pool[Any]", meters: Meters) -> None:
         self._pool, self._meters = pool, meters
         self.topics: dict[str, int] = {}
+        self.unreadable: dict[TopicPartition, str] = {}
         self._in_doubt = True
 
     def doubt(self) -> None:
         """Something was parked by a fault of ours: the next batch waits for another look."""
         self._in_doubt = True
 
+    def lets(self, place: TopicPartition) -> bool:
+        """Whether it may be read on."""
+        return place.topic not in self.topics and place not in self.unreadable
+
     def sentence(self) -> str:
-        """What is stopped, and what a person has to do."""
-        told = [f"{topic} is stopped after {faults} faults of our own" for topic, faults in sorted(self.topics.items())]
-        return f"{'; '.join(told)}: rapport parked list, then rapport parked resume"
+        """What is not read on, and what a person has to do."""
+        told = [
+            f"partition {place.partition} of {place.topic} cannot be unpacked ({kind}): its producer, or the broker's disk"
+            for place, kind in sorted(self.unreadable.items())
+        ]
+        if self.topics:
+            stopped = [f"{topic} is stopped after {faults} faults of our own" for topic, faults in sorted(self.topics.items())]
+            told.append(f"{'; '.join(stopped)}: rapport parked list, then rapport parked resume")
+        return "; ".join(told)
 
     async def look(self, reading: Any) -> None:
         """Called several times a second: lets go on what was resumed."""
@@ -43,16 +56,21 @@ class Stops:
             log.error("topic_stopped" if topic in found else "topic_resumed", topic=topic, count=found.get(topic, 0))
             self._meters.stopped.labels(topic).set(int(topic in found))
         self.topics = found
-        held = [tp for tp in reading.paused() if tp.topic not in found] if reading else []
+        held = list(filter(self.lets, reading.paused())) if reading else []
         if held:
             reading.resume(*held)
 
-    async def passing(self, records: Sequence[ConsumerRecord], reading: Any) -> Sequence[ConsumerRecord]:
-        """What may be handled; the rest is left where it lies, and its partitions are not read on."""
+    async def passing(
+        self, records: Sequence[ConsumerRecord], reading: Any, given_up: asyncio.Event
+    ) -> Sequence[ConsumerRecord]:
+        """What may be handled; the rest is left where it lies, and its partitions are not read on.
+
+        Under another assignment than that under which they came, their places are no longer ours to leave them at.
+        """
         if self._in_doubt:
             with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
                 await self.look(reading)
-        if not self.topics:
+        if not self.topics or given_up.is_set():
             return records
         firsts: dict[TopicPartition, int] = {}
         for record in records:
