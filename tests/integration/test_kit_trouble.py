@@ -6,7 +6,7 @@ from typing import Any
 import asyncpg
 import pytest
 from tests.support import kit
-from tests.support.kit import Replica, during, journal, parked, said, words
+from tests.support.kit import Replica, blocked, during, journal, parked, said, words
 from tests.support.stack import FreshDatabase, Infra
 
 from messaging import patience
@@ -79,6 +79,22 @@ def test_a_state_that_cannot_be_read_parks_what_concerns_it_and_nothing_else(dat
     during(database, scenario)
     assert journal(database, "s-2") == ["w1", "w2"]
     assert [row[3] for row in parked(database)] == ["unprocessable-ValidationError"]
+
+
+def test_nothing_overtakes_what_came_while_its_state_could_not_be_read(database: FreshDatabase) -> None:
+    async def scenario(replica: Replica) -> None:
+        consumer = replica.consumer()
+        await consumer.take([said("w1", do="open")])
+        whole = await replica.pool.fetchval("SELECT body::text FROM messaging.state WHERE subject = 's-1'")
+        await replica.pool.execute("UPDATE messaging.state SET body = '{\"words\": 7}' WHERE subject = 's-1'")
+        await consumer.take([said("w2")])
+        await replica.pool.execute("UPDATE messaging.state SET body = $1::text::jsonb WHERE subject = 's-1'", whole)
+        await consumer.take([said("w3")])
+
+    during(database, scenario)
+    assert journal(database) == ["w1"]
+    assert [row[::3] for row in parked(database)] == [("parked", "unprocessable-ValidationError"), ("waiting", "behind-parked")]
+    assert blocked(database) == [kit.PORTAL]
 
 
 class Cut:

@@ -9,7 +9,7 @@ import asyncpg
 from messaging import parking
 from messaging.decision import Decision, DueTimer, Facts, Refused
 from messaging.draft import WRITE, Draft, digest_of
-from messaging.message import Answer, Placed, Received, by_subject
+from messaging.message import Answer, Placed, Received, Trouble, by_subject
 from messaging.outbox import TooLarge
 from messaging.routes import Routes
 from messaging.snapshot import Load, Snapshot, Subject
@@ -91,6 +91,8 @@ class Processor:
 
     def _ask(self, message: Received, subject: Subject, snapshot: Snapshot) -> Any:
         assert message.route is not None
+        if subject.broken:
+            return parking.Unprocessable(Trouble(f"unprocessable-{type(subject.broken).__name__}"))
         facts = Facts(subject.key, snapshot.now, message.envelope, snapshot.context)
         try:
             return message.route.handler(message.data, subject.state, facts)

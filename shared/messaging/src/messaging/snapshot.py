@@ -19,7 +19,7 @@ Load = Context | Callable[[Any, Sequence[Received]], Awaitable[Context]]
 
 @dataclass(slots=True)
 class Subject:
-    """One subject in this batch: its state as read, then as decided so far; `number` is its place in the write."""
+    """One subject in this batch: its state as read, or why it is `broken`, then as decided; `number` is its place in a write."""
 
     kept: Kept
     key: str
@@ -30,6 +30,7 @@ class Subject:
     number: int = 0
     changed: bool = False
     moved: bool = False
+    broken: Exception | None = None
 
     @property
     def body(self) -> str | None:
@@ -73,13 +74,14 @@ class Snapshot:
             kept = routes.kept[a]
             if schema > kept.schema:
                 raise NewerState(kept.kind)
-            state = kept.adapter.validator.validate_json(body) if body else None
-            lanes = set(from_json(blocked)) if blocked != "[]" else set()
-            self.subjects[a, b] = Subject(kept, b, version, sequence, state, lanes)
+            subject = self.subjects[a, b] = Subject(kept, b, version, sequence, blocked=set(from_json(blocked)))
+            try:
+                subject.state = kept.adapter.validator.validate_json(body) if body else None
+            except ValueError as error:
+                subject.broken = error
 
     def subject_of(self, message: Received) -> Subject | None:
         """The evolving state a message is decided on, a new one when nothing is known; None when it can only be parked."""
         if message.kept is None or message.subject is None or message.trouble:
             return None
-        key = (message.kept.kind, message.subject)
-        return self.subjects.setdefault(key, Subject(message.kept, message.subject))
+        return self.subjects.setdefault((message.kept.kind, message.subject), Subject(message.kept, message.subject))
