@@ -19,7 +19,7 @@ Load = Context | Callable[[Any, Sequence[Received]], Awaitable[Context]]
 
 @dataclass(slots=True)
 class Subject:
-    """One subject in this batch: its state as read, or why it is `broken`, then as decided; `number` is its place in a write."""
+    """One subject in this batch: its state as read (or why it is `broken`), then as decided; `number` is its place in it."""
 
     kept: Kept
     key: str
