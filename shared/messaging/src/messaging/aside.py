@@ -68,8 +68,9 @@ class Work:
         self.draft.claim(message, self.number, Answer(outcome, reason))
 
     def settles(self, row: Any) -> None:
-        """What has no lane is settled once, since no version guards it."""
-        self.draft.claim(replace(self.asked, claim=(self.asked.claim[0], f"row-{row['n']}")), self.number, Answer("applied"))
+        """What has no lane is settled once each time that it was set aside, since no version guards it."""
+        once = self.asked.claim[0], f"row-{row['n']}-{row['attempts']}"
+        self.draft.claim(replace(self.asked, claim=once), self.number, Answer("applied"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,6 +92,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]
         """Everything that is not handled is brought again; what was done all the same is known by its claim."""
         self._meters.troubles.labels(type(error).__name__).inc()
         log.warning("read_again", kind=type(error).__name__)
+        await self._looked.wait()
         reading = self._subscriber.consumer
         async with self._consumer.in_hand:
             for place, offset in self._consumer.handled.items():
