@@ -155,6 +155,53 @@ def test_a_denied_consent_is_no_basis_whatever_else_holds() -> None:
     assert one.expression("/consent") == "Bundle.entry[5].resource"
 
 
+def _nested_deny(consent: Json) -> None:
+    consent["provision"] = {"provision": [{"type": "deny"}]}
+
+
+def _unknown_purpose(consent: Json) -> None:
+    consent["provision"] = {"purpose": [{"system": "http://terminology.hl7.org/CodeSystem/v3-ActReason", "code": "HMARKT"}]}
+
+
+def _of_research(consent: Json) -> None:
+    consent["scope"] = {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/consentscope", "code": "research"}]}
+
+
+def _of_nobody_among_two(consent: Json) -> None:
+    consent.pop("patient")
+
+
+@pytest.mark.parametrize("change", [_nested_deny, _unknown_purpose, _of_research, _of_nobody_among_two])
+def test_a_consent_that_excludes_or_is_about_something_else_is_no_basis_for_substance_use(sent: Json, change: Any) -> None:
+    condition = resource(sent, "Condition")
+    condition["code"] = {"coding": [{"system": "http://hl7.org/fhir/sid/icd-10-cm", "code": "F11.20"}]}
+    assert referrals(sent)[0].referral.consent.kind == "written-consent"
+    other = copy.deepcopy(next(e for e in sent["entry"] if e["resource"]["resourceType"] == "Patient"))
+    other["fullUrl"] = "urn:uuid:0e0e0e0e-0000-4000-8000-000000000001"
+    other["resource"]["identifier"][0]["value"] = "another"
+    sent["entry"].append(other)
+    change(resource(sent, "Consent"))
+    assert referrals(sent)[0].referral.consent is None
+
+
+def test_a_refusal_outweighs_another_consent(sent: Json) -> None:
+    refusal = copy.deepcopy(next(e for e in sent["entry"] if e["resource"]["resourceType"] == "Consent"))
+    refusal["fullUrl"] = "urn:uuid:0e0e0e0e-0000-4000-8000-000000000002"
+    refusal["resource"]["provision"] = {"provision": [{"type": "deny"}]}
+    sent["entry"].append(refusal)
+    assert referrals(sent)[0].referral.consent is None
+
+
+def test_an_emergency_is_not_turned_away_because_a_weaker_consent_was_sent_along(sent: Json) -> None:
+    condition, consent = resource(sent, "Condition"), resource(sent, "Consent")
+    condition["code"] = {"coding": [{"system": "http://hl7.org/fhir/sid/icd-10-cm", "code": "F11.20"}]}
+    for document in ("sourceAttachment", "sourceReference"):
+        consent.pop(document, None)
+    assert referrals(sent)[0].referral.consent is None
+    resource(sent, "ServiceRequest")["priority"] = "stat"
+    assert referrals(sent)[0].referral.consent.kind == "emergency"
+
+
 def test_a_request_without_an_identifier_is_known_by_its_address(sent: Json) -> None:
     del resource(sent, "ServiceRequest")["identifier"]
     (one,) = referrals(sent)

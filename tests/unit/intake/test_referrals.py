@@ -1,6 +1,6 @@
 """What becomes of a referral: taken, repeated, amended, refused."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -9,7 +9,7 @@ from contracts.referral import ReferralWithdrawn
 from intake import handlers
 from intake.domain.identity import KeepIdentity
 from intake.handlers import episode_of, episode_of_invalid
-from messaging.decision import Decision, Early, Invalid, Refused
+from messaging.decision import Decision, Invalid, Refused
 
 on_referral_submitted: Any = handlers.on_referral_submitted
 on_referral_withdrawn: Any = handlers.on_referral_withdrawn
@@ -135,6 +135,15 @@ def test_a_withdrawal_is_kept_and_moves_nothing(referral: Any, facts: Any, opene
     assert decision.publish == ()
 
 
-def test_a_withdrawal_waits_for_its_referral(facts: Any) -> None:
+def test_a_withdrawal_of_what_was_not_taken_is_answered_and_does_not_wait_in_the_way_of_the_next_referral(facts: Any) -> None:
     withdrawn = ReferralWithdrawn(assigner="st-mary", identifier="R-1")
-    assert on_referral_withdrawn(withdrawn, None, facts(episode_of(withdrawn))) == Early()
+    refused = on_referral_withdrawn(withdrawn, None, facts(episode_of(withdrawn)))
+    assert type(refused) is Refused
+    (answer,) = (event.model_dump() for event in refused.publish)
+    assert (answer["reason"], answer["problems"][0]["path"]) == ("withdrawn", "/identifier")
+
+
+def test_a_deadline_that_passed_while_the_referral_waited_for_us_turns_nobody_away(referral: Any, facts: Any) -> None:
+    asked = referral("emergency", respond_by="2026-11-23T09:30:00Z")
+    late = facts(episode_of(asked), now=datetime(2026, 11, 23, 9, 40, tzinfo=UTC), time=datetime(2026, 11, 23, 9, tzinfo=UTC))
+    assert isinstance(on_referral_submitted(asked, None, late), Decision)

@@ -94,3 +94,15 @@ def test_an_event_found_twice_is_one_entry_and_another_content_under_its_identit
     assert first.digest != again.digest, "each has a salt of its own"
     other = again._replace(data=b"other")
     assert once([first, again, other]) == ([first], [other])
+
+
+@pytest.mark.parametrize("source", ["/rapport/intake", "kafka:clinical.inbound.v1"])
+def test_what_an_outsider_sends_under_a_name_of_ours_is_known_by_its_place(source: str) -> None:
+    entry = entry_of(golden(CHOICE, source=source), KEY)
+    assert (entry.source, entry.id, entry.type, entry.subject) == ("kafka:clinical.inbound.v1", "3-7", "unreadable", None)
+
+
+@pytest.mark.parametrize("event_type", ["care.rapport.oversight.content-erased.v1", "care.rapport.intake.handoff-accepted.v1"])
+def test_a_type_of_ours_counts_on_our_own_topics_only(event_type: str) -> None:
+    entry = entry_of(replace(golden(event_type, source="/portal/demo"), topic=topic_of(CHOICE)), KEY)
+    assert entry.type == "unknown"

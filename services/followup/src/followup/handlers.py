@@ -11,7 +11,7 @@ Outcome = Decision[Plan] | Refused | Early
 
 
 def on_session_recorded(session: clinical.SessionRecorded, plan: Plan | None, facts: Facts[Clocks]) -> Outcome:
-    """When a session is recorded, the clock of silence starts again."""
+    """When a session is recorded, the clock of silence starts again; one that the client missed is no first session."""
     if plan is None:
         return Early("plan-unknown")
     if plan.has(session.session_id) or session.held_at > facts.now:
@@ -22,7 +22,7 @@ def on_session_recorded(session: clinical.SessionRecorded, plan: Plan | None, fa
         session_id=session.session_id, number=len(heard.sessions), held_at=session.held_at, attended=session.attended
     )
     silence = Timer(SILENCE, facts.now + facts.context.silence, patience=None)
-    return Decision(heard, publish=[said], timers=[silence], cancel=[FIRST_SESSION])
+    return Decision(heard, publish=[said], timers=[silence], cancel=[FIRST_SESSION] if session.attended else [])
 
 
 def on_alliance_checked(check: clinical.AllianceChecked, plan: Plan | None, facts: Facts[Clocks]) -> Outcome:
@@ -38,8 +38,8 @@ def on_alliance_checked(check: clinical.AllianceChecked, plan: Plan | None, fact
 
 
 def on_first_session_overdue(timer: DueTimer, plan: Plan | None, facts: Facts[Clocks]) -> Outcome:
-    """When no session was heard of inside the urgency's clock, it is said and somebody is reminded."""
-    if plan is None or plan.sessions:
+    """When no session was held inside the urgency's clock, it is said and somebody is reminded."""
+    if plan is None or plan.stage != "active" or plan.has_begun:
         return Decision()
     reminder = followup.ReminderDue(about="first-session", silent_since=plan.active_since)
     again = Timer(SILENCE, facts.now + facts.context.silence, patience=None)
@@ -51,7 +51,7 @@ def on_silence(timer: DueTimer, plan: Plan | None, facts: Facts[Clocks]) -> Outc
     if plan is None or plan.stage != "active":
         return Decision()
     reminder = followup.ReminderDue(
-        about="next-session" if plan.sessions else "first-session", silent_since=plan.last_heard or plan.active_since
+        about="next-session" if plan.has_begun else "first-session", silent_since=plan.last_heard or plan.active_since
     )
     return Decision(plan, publish=[reminder], timers=[Timer(SILENCE, facts.now + facts.context.silence, patience=None)])
 

@@ -10,17 +10,25 @@ DESK = "followup"
 
 
 def on_handoff_offered(offer: matching.HandoffOffered, plan: Plan | None, facts: Facts[Clocks]) -> Outcome:
-    """When matching hands a client on, the plan begins at once; matching stays custodian until it confirms."""
+    """When matching hands a client on, the plan begins at once; matching stays custodian until it confirms.
+
+    A later offer says that our answer to the one before came too late: its plan takes the place of the one that we began.
+    """
     if offer.receiver != DESK:
         return Decision()
-    if plan is not None and plan.stage == "active":
+    before = plan if plan is not None and plan.stage == "active" else None
+    if before and before.handoff_id == offer.handoff_id:
         return Refused("already-active", publish=[_answer(offer, "declined", "already-active")])
     due = facts.context.first_session_due(offer.need.urgency, facts.now)
     opened = Plan.opened(offer.handoff_id, offer.therapist_id or "unassigned", offer.need.urgency, facts.now, due)
     activated = followup.PlanActivated(
         plan_id=opened.id, therapist_id=opened.therapist_id, urgency=offer.need.urgency, first_session_due=due
     )
-    return Decision(opened, publish=[_answer(offer, "accepted"), activated], timers=[Timer(FIRST_SESSION, due, patience=None)])
+    said = [_answer(offer, "accepted"), activated]
+    if before:
+        said.insert(0, followup.PlanStoodDown(plan_id=before.id, handoff_id=before.handoff_id))
+        opened = before.going_on_under(opened)
+    return Decision(opened, publish=said, timers=[Timer(FIRST_SESSION, due, patience=None)])
 
 
 def on_handoff_superseded(late: matching.HandoffSuperseded, plan: Plan | None, facts: Facts[Clocks]) -> Outcome:

@@ -18,7 +18,7 @@ from messaging.decision import Decision, DueTimer, Early, Facts, Invalid, Outcom
 from messaging.giver import Giver, Step
 from messaging.handoff import Custody
 
-Reason = Literal["no-consent-basis", "invalid", "amended", "deadline-in-the-past", "foreign-source"]
+Reason = Literal["no-consent-basis", "invalid", "amended", "deadline-in-the-past", "foreign-source", "withdrawn"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,8 @@ def on_referral_withdrawn(
     if objection:
         return _refused(event, objection, facts)
     if episode is None:
-        return Early()
+        # It must not wait: what it waits for may be the next thing that this sender says, and would wait behind it.
+        return _refused(event, _objection("withdrawn", "/identifier", "unknown", "a referral that was taken"), facts)
     return Decision(replace(episode, withdrawn=event.reason), reply={"episode": facts.subject})
 
 
@@ -145,7 +146,7 @@ def _to_referral(event: ReferralSubmitted, facts: Facts[Context]) -> Objection |
         return _objection("no-consent-basis", "/consent/recipients", "withheld", ", ".join(JOURNEY))
     if event.client.birth_date > facts.now.date():
         return _objection("invalid", "/client/birth_date", "in-the-future", "a day that has come")
-    if event.respond_by and event.respond_by < facts.now:
+    if event.respond_by and event.respond_by < facts.cause.time:
         return _objection("deadline-in-the-past", "/respond_by", "in-the-past", "an instant that has not passed")
     return None
 

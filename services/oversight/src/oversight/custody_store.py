@@ -23,7 +23,7 @@ IS_KNOWN = "SELECT EXISTS (SELECT FROM entry WHERE subject = $1 AND attributes I
 STANDING = """
     WITH newest AS (
         SELECT subject, source, max(index) FILTER (WHERE type LIKE '%-offered.%') AS offer
-          FROM entry WHERE type LIKE '%.handoff-%'
+          FROM entry WHERE type LIKE '%.handoff-%' AND attributes IS NOT NULL
          GROUP BY subject, source
         HAVING max(index) FILTER (WHERE type LIKE '%-offered.%') > coalesce(max(index) FILTER (
                    WHERE type LIKE '%-accepted.%' OR type LIKE '%-declined.%' OR type LIKE '%-overdue.%'), -1)),

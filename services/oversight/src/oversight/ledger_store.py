@@ -71,7 +71,8 @@ OLDER_THAN = """
 ERASURES = """
     SELECT (convert_from(data, 'UTF8')::jsonb ->> 'first')::bigint AS first,
            (convert_from(data, 'UTF8')::jsonb ->> 'stop')::bigint AS stop
-      FROM entry WHERE type = 'care.rapport.oversight.content-erased.v1' AND index < (SELECT size FROM frontier)
+      FROM entry WHERE type = 'care.rapport.oversight.content-erased.v1' AND topic = 'oversight.events.v1' AND data IS NOT NULL
+       AND index < (SELECT size FROM frontier)
      ORDER BY index"""
 ERASE = """
     UPDATE entry SET salt = NULL, attributes = NULL, data = NULL

@@ -4,6 +4,7 @@ import sys
 
 import typer
 from rich.console import Console
+from rich.text import Text
 
 from cli.commands import (
     custody,
@@ -56,5 +57,5 @@ def main() -> None:
     try:
         app(prog_name="rapport")
     except StackError as error:
-        Console(stderr=True, highlight=False, soft_wrap=True).print(f"[red]rapport:[/red] {error}", markup=True)
+        Console(stderr=True, highlight=False, soft_wrap=True).print(Text.assemble(("rapport:", "red"), f" {error}"))
         sys.exit(1)

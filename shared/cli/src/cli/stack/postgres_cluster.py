@@ -43,7 +43,8 @@ class PostgresCluster:
         """Delete the data, also the folder outside the home."""
         link = self.home / "postgres"
         if link.is_symlink():
-            shutil.rmtree(link.resolve(), ignore_errors=True)
+            if link.readlink() == _folder_outside(self.home):
+                shutil.rmtree(link.readlink(), ignore_errors=True)
             link.unlink()
 
     def _folder(self) -> Path:

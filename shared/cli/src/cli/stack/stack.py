@@ -19,6 +19,9 @@ from cli.stack.settings import StackSettings
 from cli.stack.state import locked
 from cli.stack.steps import timed, together
 
+# Everything that lies in a home; `code` and `leaderless` are the fault harness's.
+_MADE_HERE = {"code", "kafka", "leaderless", "ledger", "logs", "postgres", "stack.json", "stack.lock", "stack.new", "up.lock"}
+
 
 @dataclass(frozen=True)
 class ProcessStatus:
@@ -57,9 +60,18 @@ class Stack:
 
     def down(self) -> None:
         """Stop the services, then the servers; data and logs stay."""
+        if not self.home.exists():
+            return
+        self._refuse_what_is_not_ours()
         with locked(self.home / "up.lock"):
             self._stop_all(self._running())
             self._stop_all(INFRA)
+
+    def _refuse_what_is_not_ours(self) -> None:
+        """Nothing is written to or deleted from a folder that holds what no stack has made."""
+        strange = sorted(each.name for each in self.home.iterdir() if each.name not in _MADE_HERE)
+        if strange:
+            raise StackError(f"{self.home} is no stack's folder: it holds {', '.join(strange[:3])}; nothing was touched")
 
     def start(self, name: str) -> None:
         """Start one process: a service, a replica or role of it, `kafka` or `postgres`; wait until it is ready."""
@@ -122,6 +134,8 @@ class Stack:
         """Delete the home with all its data; only for a stack that is down."""
         if any(self.pid(name) for name in (*INFRA, *self._running())):
             raise StackError(f"the stack in {self.home} still runs: bring it down first")
+        if self.home.exists():
+            self._refuse_what_is_not_ours()
         self._postgres.cluster.remove()
         shutil.rmtree(self.home, ignore_errors=True)
 
