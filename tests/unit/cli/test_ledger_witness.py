@@ -1,5 +1,6 @@
 """A witness countersigns a log that only grows, and raises an alarm over one that shows two faces; it believes no one."""
 
+import base64
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from ledger.tree import above, leaf_hash, root_of
 
 LOG, OWN, STRANGER = generate("log.example/ledger"), generate("witness.example", COSIGNATURE), generate("stranger.example")
 NOW = 1_790_000_000
+_DASH = "\N{EM DASH} "
 
 
 def leaves(size: int, forked_at: int | None = None) -> list[bytes]:
@@ -84,6 +86,26 @@ def test_a_smaller_one_is_passed_over_and_what_is_kept_never_goes_back(witness: 
     one.look(note(of))
     assert one.look(note(of[:7])) is None
     assert kept(one.state).size == 20
+
+
+@pytest.mark.parametrize("lines", [1, 63])
+def test_lines_of_keys_that_were_not_looked_at_are_not_kept_beside_our_own(
+    witness: Callable[[Sequence[bytes]], Witness], lines: int
+) -> None:
+    of = leaves(20)
+    one = witness(of)
+    forged = base64.b64encode(OWN.verifier.key_id + bytes(72)).decode()
+    one.look(f"{note(of[:7])}{''.join(f'{_DASH}{OWN.name} {forged}{chr(10)}' for _ in range(lines))}")
+    assert kept(one.state).size == 7
+    assert one.look(note(of)) == kept(one.state)
+
+
+def test_a_shorter_history_that_is_another_is_an_alarm_too(witness: Callable[[Sequence[bytes]], Witness]) -> None:
+    of = leaves(20)
+    one = witness(of)
+    one.look(note(of))
+    with pytest.raises(Alarm):
+        one.look(note(leaves(15, forked_at=11)))
 
 
 @pytest.mark.parametrize("size", [20, 21, 600], ids=["two roots over one size", "one more", "many more"])

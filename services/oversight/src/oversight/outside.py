@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ledger.proofs import Span
+from ledger.proofs import ProofError, Span
 from ledger.tiles import TILE, grown, read_tile, tile_path
 from ledger.tree import HASH_BYTES
 
@@ -68,10 +68,15 @@ class Outside(OutsideView):
         """Adds the tiles from a tree of `old` leaves to one of `new`, and then its checkpoint."""
         for whole in _together(grown(old, new)):
             hashes = await read(whole)
+            if len(hashes) != whole.stop - whole.start:
+                raise ProofError(f"hashes of level {whole.level} from {whole.start}", whole.stop - whole.start, len(hashes))
             for first in range(whole.start, whole.stop, TILE):
                 tile = Span(whole.level, first, min(first + TILE, whole.stop))
                 self._write(tile_path(tile), b"".join(hashes[first - whole.start : tile.stop - whole.start]))
+        for folder in {(self._folder / tile_path(span)).parent for span in grown(old, new)}:
+            _to_disk(folder)
         self._write("checkpoint", note.encode())
+        _to_disk(self._folder)
         for span in grown(old, new):
             self._forget_partial(span)
 
@@ -79,7 +84,10 @@ class Outside(OutsideView):
         path = self._folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         draft = path.parent / f".{path.name}.{os.getpid()}"
-        draft.write_bytes(content)
+        with draft.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
         draft.replace(path)
 
     def _forget_partial(self, span: Span) -> None:
@@ -88,6 +96,15 @@ class Outside(OutsideView):
         for path in (self._folder / tile_path(span._replace(stop=span.start + TILE))).with_suffix(".p").glob("[0-9]*"):
             if int(path.name) < kept:
                 path.unlink(missing_ok=True)
+
+
+def _to_disk(folder: Path) -> None:
+    """The names in it are there after a power cut: a checkpoint must never lie over tiles that are not."""
+    number = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)
 
 
 def _together(tiles: Iterable[Span]) -> Iterator[Span]:

@@ -162,6 +162,15 @@ def parse(note: str) -> tuple[str, list[Signature]]:
     return f"{text}\n", [_parse_line(line) for line in lines]
 
 
+def signed_by(note: str, verifiers: Iterable[Verifier]) -> str:
+    """The note with the lines of these keys alone; whether they are right is for `verified` to say."""
+    known = _by_key(verifiers)
+    text, signatures = parse(note)
+    lines = note.rpartition("\n\n")[2].splitlines(keepends=True)
+    kept = [line for line, each in zip(lines, signatures, strict=True) if (each.name, each.key_id) in known]
+    return f"{text}\n{''.join(kept)}"
+
+
 def strict_base64(text: str) -> bytes:
     """The bytes behind the one standard base64 form they have (RFC 4648 section 4); ValueError for another."""
     raw = b64decode(text, validate=True)

@@ -7,13 +7,13 @@ checkpoints that cannot both be of one log it cosigns nothing more until a perso
 import fcntl
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from cli.evidence.sources import Proofs
+from cli.evidence.sources import NotThere, Proofs
 from ledger.checkpoints import Checkpoint, CheckpointError, cosign, open_checkpoint
-from ledger.notes import NoteError, Signer, Verifier
+from ledger.notes import NoteError, Signer, Verifier, signed_by
 from ledger.proofs import ProofError, verify_consistency
 from ledger.tree import EMPTY
 
@@ -39,6 +39,7 @@ class Witness:
     proofs: Proofs
     state: Path
     clock: Callable[[], float]
+    proven: set[tuple[int, bytes]] = field(default_factory=set)
 
     @property
     def kept(self) -> Checkpoint | None:
@@ -77,19 +78,32 @@ class Witness:
         Alarm when it cannot.
         """
         seen, kept = open_checkpoint(note, self.log).checkpoint, self.kept
+        if kept and seen.size == kept.size and seen.root != kept.root:
+            raise self._alarm(note, seen, f"the log has two roots over {seen.size:,} entries")
         if kept and seen.size <= kept.size:
-            if seen.size == kept.size and seen.root != kept.root:
-                raise self._alarm(note, seen, f"the log has two roots over {seen.size:,} entries")
+            self._belongs_to(note, seen, kept)
             return None
-        old = kept or Checkpoint(seen.origin, 0, EMPTY)
-        path = self.proofs.path(old.size, seen.size) if old.size else []
-        try:
-            verify_consistency(old.size, seen.size, old.root, seen.root, path)
-        except ProofError as error:
-            why = f"the log of {seen.size:,} entries does not continue that of {old.size:,}: {error}"
-            raise self._alarm(note, seen, why) from None
-        _write(self._file, cosign(note, self.signer, int(self.clock())))
+        self._continues(note, seen, kept or Checkpoint(seen.origin, 0, EMPTY), seen)
+        # Lines of others were not looked at: what they say must not stand beside ours.
+        _write(self._file, cosign(signed_by(note, self.log), self.signer, int(self.clock())))
+        self.proven.add((seen.size, seen.root))
         return seen
+
+    def _belongs_to(self, note: str, seen: Checkpoint, kept: Checkpoint) -> None:
+        """A smaller one is of the same history, if anybody can tell; once for each."""
+        if seen.size in (0, kept.size) or (seen.size, seen.root) in self.proven:
+            return
+        with suppress(NotThere):
+            self._continues(note, kept, seen, seen)
+            self.proven.add((seen.size, seen.root))
+
+    def _continues(self, note: str, new: Checkpoint, old: Checkpoint, seen: Checkpoint) -> None:
+        path = self.proofs.path(old.size, new.size) if old.size else []
+        try:
+            verify_consistency(old.size, new.size, old.root, new.root, path)
+        except ProofError as error:
+            why = f"the log of {new.size:,} entries does not continue that of {old.size:,}: {error}"
+            raise self._alarm(note, seen, why) from None
 
     @property
     def _file(self) -> Path:
