@@ -259,6 +259,17 @@ def test_an_idempotency_key_with_another_body_is_refused(world: World, good: Goo
     assert second.json()["reason"] == "same-id-other-content"
 
 
+@pytest.mark.parametrize(
+    ("service", "path", "status"),
+    [
+        ("intake", "/v1/referrals/%00", 422), ("intake", "/fhir/ServiceRequest/%00", 404),
+        ("matching", "/v1/episodes/%00", 422), ("followup", "/v1/episodes/%00", 422), ("oversight", "/v1/episodes/%00/events", 422),
+    ],
+)  # fmt: skip
+def test_a_name_that_nothing_can_have_is_the_askers_mistake(world: World, service: str, path: str, status: int) -> None:
+    assert world.get(service, path, headers={"X-Actor": "operator"}).status_code == status
+
+
 @pytest.mark.parametrize("path", ["/v1/referrals", "/fhir", "/fhir/ServiceRequest", "/fhir/$process-message"])
 @pytest.mark.parametrize("chunked", [False, True])
 def test_a_body_of_two_megabytes_over_http_is_413(world: World, path: str, chunked: bool) -> None:

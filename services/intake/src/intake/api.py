@@ -45,7 +45,7 @@ def add_api(app: FastAPI, doors: Doors) -> None:
         return {"episode": reply["episode"], "status": "repeated" if reply["repeated"] else "accepted"}
 
     @app.get("/v1/referrals/{episode}")
-    async def read_referral(episode: str) -> dict[str, Any]:
+    async def read_referral(episode: Id) -> dict[str, Any]:
         return await _status(doors, episode)
 
     @app.get("/v1/referrals")
@@ -55,7 +55,7 @@ def add_api(app: FastAPI, doors: Doors) -> None:
         return await _status(doors, episode_id(assigner, identifier))
 
     @app.get("/v1/clients/{episode}/identity")
-    async def show_identity(episode: str, purpose: str, x_actor: Actor, response: Response) -> dict[str, Any]:
+    async def show_identity(episode: Id, purpose: str, x_actor: Actor, response: Response) -> dict[str, Any]:
         answer = await doors.ask(_disclosure(x_actor, purpose), episode)
         if answer.outcome == "refused":
             raise ProblemError(403, "the client did not consent to this", reason=answer.reason)

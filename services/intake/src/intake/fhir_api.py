@@ -63,7 +63,7 @@ def add_fhir_api(app: FastAPI, doors: Doors) -> None:
     @_outcomes
     async def read(request: Request) -> Response:
         episode = request.path_params["episode"]
-        known = (await doors.episodes([episode])).get(episode)
+        known = (await doors.episodes([episode])).get(episode) if episode.isprintable() else None
         if known is None:
             raise ProblemError(404, "no referral is known by this id")
         return _fhir(views.service_request(episode, known))

@@ -6,6 +6,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.responses import Response
 
+from contracts.vocabulary import Id
 from messaging.http import ProblemError
 from messaging.service import Service
 from oversight import custody_store
@@ -17,7 +18,7 @@ def add_api(app: FastAPI, service: Service) -> None:
     """Adds oversight's routes."""
 
     @app.get("/v1/episodes/{episode}/events")
-    async def read_events(episode: str, actor: Actor, purpose: Purpose = "operations") -> Response:
+    async def read_events(episode: Id, actor: Actor, purpose: Purpose = "operations") -> Response:
         """Every event about the episode, as structured CloudEvents in the order recorded; the reading is recorded first."""
         rows = await custody_store.episode(service.pool, episode, None)
         if not rows:

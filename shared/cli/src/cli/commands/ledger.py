@@ -245,7 +245,7 @@ def witness(
     except Alarm as alarm:
         console.print(f"ALARM: {alarm}", style="bold red", markup=False)
         raise typer.Exit(1) from None
-    except StateError as error:
+    except (StateError, OSError) as error:
         _say(str(error))
         raise typer.Exit(2) from None
     raise typer.Exit(0 if looked or not once else 2)

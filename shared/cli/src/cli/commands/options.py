@@ -14,7 +14,7 @@ Home = Annotated[
     Path | None, typer.Option("--home", help="Folder of the stack: data, logs, stack.json. Default: .rapport/stack")
 ]
 
-console = Console(highlight=False, soft_wrap=True)
+console = Console(highlight=False, soft_wrap=True, emoji=False)
 
 
 def stack_at(home: Path | None) -> Stack:

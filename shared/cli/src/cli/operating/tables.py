@@ -24,7 +24,7 @@ def table_of(title: str, *columns: str) -> Table:
 
 def show(table: Table) -> None:
     """Folded to the terminal; whole lines when a file or another command reads them."""
-    (console if console.is_terminal else Console(highlight=False, width=_WHOLE)).print(table)
+    (console if console.is_terminal else Console(highlight=False, width=_WHOLE, emoji=False)).print(table)
 
 
 def clock(text: str | None) -> str:
