@@ -263,7 +263,8 @@ def test_an_idempotency_key_with_another_body_is_refused(world: World, good: Goo
     ("service", "path", "status"),
     [
         ("intake", "/v1/referrals/%00", 422), ("intake", "/fhir/ServiceRequest/%00", 404),
-        ("matching", "/v1/episodes/%00", 422), ("followup", "/v1/episodes/%00", 422), ("oversight", "/v1/episodes/%00/events", 422),
+        ("matching", "/v1/episodes/%00", 422), ("followup", "/v1/episodes/%00", 422),
+        ("oversight", "/v1/episodes/%00/events", 422),
     ],
 )  # fmt: skip
 def test_a_name_that_nothing_can_have_is_the_askers_mistake(world: World, service: str, path: str, status: int) -> None:

@@ -10,6 +10,7 @@ from tests.support.ledger import entry
 from tests.support.stack import FreshDatabase, Infra
 
 from contracts.oversight import ContentErased
+from contracts.topics import OVERSIGHT
 from ledger.entry import LedgerEntry, digest_of, leaf_of
 from messaging.migrate import migrate
 from oversight import erasing, store
@@ -43,7 +44,7 @@ async def recording(pool: Any) -> None:
         await asyncio.sleep(0.05)
     salt, data = bytes(16), bytes(rows[0]["value"])
     body: Any = {"digest": digest_of(salt, "{}", data), "salt": salt, "attributes": "{}", "data": data}
-    said = entry(2000)._replace(type=ContentErased.type, **body)
+    said = entry(2000)._replace(type=ContentErased.type, topic=OVERSIGHT, **body)
     await store.write(pool, [said])
     await pool.execute("UPDATE frontier SET size = appended")
 

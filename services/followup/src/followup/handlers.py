@@ -39,7 +39,7 @@ def on_alliance_checked(check: clinical.AllianceChecked, plan: Plan | None, fact
 
 def on_first_session_overdue(timer: DueTimer, plan: Plan | None, facts: Facts[Clocks]) -> Outcome:
     """When no session was held inside the urgency's clock, it is said and somebody is reminded."""
-    if plan is None or plan.stage != "active" or plan.has_begun:
+    if plan is None or plan.stage != "active" or plan.has_begun():
         return Decision()
     reminder = followup.ReminderDue(about="first-session", silent_since=plan.active_since)
     again = Timer(SILENCE, facts.now + facts.context.silence, patience=None)
@@ -51,7 +51,7 @@ def on_silence(timer: DueTimer, plan: Plan | None, facts: Facts[Clocks]) -> Outc
     if plan is None or plan.stage != "active":
         return Decision()
     reminder = followup.ReminderDue(
-        about="next-session" if plan.has_begun else "first-session", silent_since=plan.last_heard or plan.active_since
+        about="next-session" if plan.has_begun() else "first-session", silent_since=plan.last_heard or plan.active_since
     )
     return Decision(plan, publish=[reminder], timers=[Timer(SILENCE, facts.now + facts.context.silence, patience=None)])
 

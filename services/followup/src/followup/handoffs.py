@@ -1,5 +1,7 @@
 """What followup decides when accountability is handed to it, or taken back: pure functions, facts in, decision out."""
 
+from dataclasses import replace
+
 from contracts import followup, matching
 from followup.domain.clocks import Clocks
 from followup.domain.plan import Plan
@@ -27,7 +29,7 @@ def on_handoff_offered(offer: matching.HandoffOffered, plan: Plan | None, facts:
     said = [_answer(offer, "accepted"), activated]
     if before:
         said.insert(0, followup.PlanStoodDown(plan_id=before.id, handoff_id=before.handoff_id))
-        opened = before.going_on_under(opened)
+        opened = replace(opened, sessions=before.sessions, checked=before.checked, last_heard=before.last_heard)
     return Decision(opened, publish=said, timers=[Timer(FIRST_SESSION, due, patience=None)])
 
 
@@ -36,7 +38,7 @@ def on_handoff_superseded(late: matching.HandoffSuperseded, plan: Plan | None, f
     if plan is None or late.answered_by != DESK or plan.handoff_id != late.handoff_id or plan.stage != "active":
         return Decision()
     gone = followup.PlanStoodDown(plan_id=plan.id, handoff_id=late.handoff_id)
-    return Decision(plan.standing_down(), publish=[gone], cancel=[FIRST_SESSION, SILENCE])
+    return Decision(replace(plan, stage="stood-down"), publish=[gone], cancel=[FIRST_SESSION, SILENCE])
 
 
 def _answer(offer: matching.HandoffOffered, answer: str, reason: str | None = None) -> followup.HandoffAnswered:

@@ -37,7 +37,6 @@ class Plan:
         """A plan is active from the moment it is opened; its id is derived from the handoff, so replay opens the same."""
         return Plan(str(uuid.uuid5(_PLANS, handoff_id)), handoff_id, therapist_id, urgency, now, due)
 
-    @property
     def has_begun(self) -> bool:
         """True when client and therapist have met."""
         return any(session.attended for session in self.sessions)
@@ -58,11 +57,3 @@ class Plan:
     def with_check(self, session_id: str, rater: str) -> "Plan":
         """The plan with one more alliance check."""
         return replace(self, checked=(*self.checked, (session_id, rater)))
-
-    def going_on_under(self, opened: "Plan") -> "Plan":
-        """The plan that takes this one's place, with what was heard until now."""
-        return replace(opened, sessions=self.sessions, checked=self.checked, last_heard=self.last_heard)
-
-    def standing_down(self) -> "Plan":
-        """The plan given up, since its handoff was superseded."""
-        return replace(self, stage="stood-down")
