@@ -13,8 +13,7 @@ from cli.demo.simulator import Simulator
 from contracts.topics import FOLLOWUP, INTAKE, MATCHING, PARTITIONS
 
 TOPICS = (INTAKE, MATCHING, FOLLOWUP)
-# Requests cost more than records: what is heard in a hundredth of a second is answered together, and nothing is asked for
-# meanwhile.
+# Requests cost more than records: what is heard in a hundredth of a second is answered together.
 _BREATH = 0.01
 Observer = Callable[[Any], None]
 
@@ -25,7 +24,6 @@ class Playground:
     def __init__(self, bootstrap: str, simulator: Simulator, observe: Observer) -> None:
         self._bootstrap, self._simulator, self._observe = bootstrap, simulator, observe
         self._heard_at = monotonic()
-        self._places = [TopicPartition(topic, n) for topic in TOPICS for n in range(PARTITIONS)]
 
     async def __aenter__(self) -> Self:
         self.producer = AIOKafkaProducer(
@@ -36,7 +34,7 @@ class Playground:
         )
         await self.producer.start()
         await self._consumer.start()
-        self._consumer.assign(self._places)
+        self._consumer.assign([TopicPartition(topic, n) for topic in TOPICS for n in range(PARTITIONS)])
         self._task = asyncio.create_task(self._play())
         return self
 
@@ -63,10 +61,8 @@ class Playground:
             records = [record for batch in batches.values() for record in batch]
             if records:
                 self._heard_at = monotonic()
-                self._consumer.pause(*self._places)
                 await self._answer(records)
                 await asyncio.sleep(_BREATH)
-                self._consumer.resume(*self._places)
 
     async def _answer(self, records: Sequence[Any]) -> None:
         for record in records:
