@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import httpx
 
+from cli.stack.errors import StackError
 from ledger.proofs import Span, consistency_proof, consistency_spans
 from ledger.tiles import LEVELS, full, read_tile, tile_path, within
 from ledger.tree import HASH_BYTES
@@ -111,4 +112,10 @@ class Topic:
 
         if self._consumer is None:
             self._consumer = await self._closing.enter_async_context(reader(self._bootstrap, [CHECKPOINTS]))
-        return [(record.value or b"").decode(errors="replace") async for record in up_to_now(self._consumer)]
+        places = {tp: await self._consumer.position(tp) for tp in self._consumer.assignment()}
+        try:
+            return [(record.value or b"").decode(errors="replace") async for record in up_to_now(self._consumer)]
+        except StackError:
+            for tp, offset in places.items():
+                self._consumer.seek(tp, offset)
+            raise
