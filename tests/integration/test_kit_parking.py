@@ -297,6 +297,21 @@ def test_closed_lanes_that_were_woken_do_not_keep_others_from_being_looked_at(da
     assert journal(database) == ["w1", "w2"]
 
 
+def test_waiting_lanes_are_written_together_the_first_of_each_and_then_the_next(database: FreshDatabase) -> None:
+    subjects = [f"s-{n}" for n in range(50)]
+
+    async def scenario(replica: Replica) -> None:
+        await replica.take(*(said(word, subject) for word in ("w2", "w3") for subject in subjects))
+        await replica.take(*(said("w1", subject, do="open", source="/desk") for subject in subjects))
+        batches, handle = list[int](), replica.processor.handle
+        replica.processor.handle = lambda batch: batches.append(len(batch)) or handle(batch)  # type: ignore[method-assign, func-returns-value]
+        assert await replica.workers.look_again() == 100
+        assert batches == [50, 50]
+
+    nothing_is_left_after(database, scenario)
+    assert {tuple(journal(database, subject)) for subject in subjects} == {("w1", "w2", "w3")}
+
+
 def test_a_row_that_the_database_refuses_is_parked_in_its_lane_and_other_lanes_go_on(database: FreshDatabase) -> None:
     async def scenario(replica: Replica) -> None:
         await replica.take(said("w2", do="refuse"), said("w2", "s-2"))

@@ -71,27 +71,26 @@ class Workers:
         return len(due)
 
     async def look_again(self, lanes: int = 100, of_each: int = 100) -> int:
-        """Processes the waiting lanes that are due, in order, and returns how many rows were looked at."""
+        """Processes the waiting lanes that are due, each in its order, and returns how many rows were looked at."""
         rows = await self._pool.fetch(LANES, lanes, self._routes.topics, of_each)
         if killers := [row["n"] for row in rows if row["fault"] and row["reason"] == KILLER]:
             await self._pool.execute(MARK, killers)
         waiting: dict[tuple[str, str, str], list[Received]] = defaultdict(list)
         for row in rows:
             waiting[row["kind"], row["subject"], row["source"]].append(self._waiting(row))
-        for lane in waiting.values():
-            await self._try_lane(lane)
+        await self._try_lanes(list(waiting.values()))
         return len(rows)
 
-    async def _try_lane(self, lane: Sequence[Received]) -> None:
-        for message in lane:
-            done: list[Received] = []
-            await patience.bisecting([message], partial(self._look, done), self._park)
-            if not done:
-                return
+    async def _try_lanes(self, lanes: Sequence[Sequence[Received]]) -> None:
+        """The first of each lane in one batch, then the second of those that went on, and so forth."""
+        while lanes:
+            done: set[int | None] = set()
+            await patience.bisecting([lane[0] for lane in lanes], partial(self._look, done), self._park)
+            lanes = [lane[1:] for lane in lanes if lane[0].lane_row in done and len(lane) > 1]
 
-    async def _look(self, done: list[Received], batch: Sequence[Received]) -> None:
+    async def _look(self, done: set[int | None], batch: Sequence[Received]) -> None:
         answers = await self._processor.handle(batch)
-        done += [message for message, answer in zip(batch, answers, strict=True) if answer.outcome not in SET_ASIDE]
+        done |= {message.lane_row for message, answer in zip(batch, answers, strict=True) if answer.outcome not in SET_ASIDE}
 
     async def _park(self, message: Received, error: Exception) -> None:
         await patience.bisecting([unprocessable(message, error)], self._processor.handle, self._postpone)
