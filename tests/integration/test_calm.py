@@ -6,9 +6,12 @@ from typing import Any
 
 import pytest
 from aiokafka.client import AIOKafkaClient
+from tests.support import kit
 from tests.support.stack import Infra
 
 from messaging.calm import LEAST_PAUSE, calm
+from messaging.service import Service
+from messaging.settings import KitSettings
 
 FOR = 1.5
 
@@ -25,6 +28,17 @@ def test_questions_about_a_cluster_that_is_away_have_a_pace(infra: Infra, calmed
     asked = asyncio.run(_questions(infra, calmed))
     assert asked >= least
     assert most is None or asked <= most
+
+
+def test_the_producers_of_a_service_have_that_pace(infra: Infra) -> None:
+    async def scenario() -> bool:
+        settings = KitSettings(
+            postgres_dsn="postgresql://unused", kafka_bootstrap=infra.bootstrap, secret_key="only-for-this-test"
+        )
+        producer = Service("followup", settings, kit.ROUTES).new_producer()
+        return bool(producer.client._metadata_update.is_calm)
+
+    assert asyncio.run(scenario())
 
 
 async def _questions(infra: Infra, calmed: bool) -> int:

@@ -1,12 +1,10 @@
 """Oversight's composition root."""
 
 from datetime import timedelta
-from functools import partial
 from typing import Any
 
 import asyncpg
 import structlog
-from aiokafka import AIOKafkaProducer
 from fastapi import FastAPI
 from pydantic import SecretStr
 
@@ -57,9 +55,8 @@ def build(settings: Settings) -> Service:
         service.chores.append(Chore("reconciling", Reconciler(service).turn, _RECONCILE_EVERY))
         if signers := settings.signers:
             outside = Outside(settings.checkpoint_dir) if settings.checkpoint_dir else None
-            producer = partial(AIOKafkaProducer, bootstrap_servers=settings.kafka_bootstrap, acks="all")
             service.loops.append(
-                Chore("checkpoints", Checkpoints(service, signers, outside, producer).turn_and_rest, timedelta(0))
+                Chore("checkpoints", Checkpoints(service, signers, outside, service.new_producer).turn_and_rest, timedelta(0))
             )
         else:
             log.warning("ledger_unsigned", reason="OVERSIGHT_SIGNING_KEY is not set")

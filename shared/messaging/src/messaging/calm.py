@@ -1,19 +1,22 @@
 """Keeps a client of the broker calm while no broker answers: aiokafka asks again at once, as fast as the processor can.
 
-Without it a consumer takes all the processor it can get and writes a thousand log lines a second while the broker is away
-(https://github.com/aio-libs/aiokafka/issues/1155 is the same loop for partitions without a leader).
+Without it a consumer or a producer takes all the processor it can get and writes a thousand log lines a second while the broker
+is away (https://github.com/aio-libs/aiokafka/issues/1155 is the same loop for partitions without a leader).
 """
 
 import asyncio
 from time import monotonic
 from typing import Any
 
+from aiokafka import AIOKafkaProducer
+
 LEAST_PAUSE = 0.25
 
 
-def calm(consumer: Any) -> None:
-    """Two questions of a consumer about the cluster are so many seconds apart from now on; done twice, it is done once."""
-    client = consumer._client
+def calm(of: Any) -> None:
+    """Two questions of a consumer or producer about the cluster are so many seconds apart from now on; done twice, it is done
+    once."""
+    client = of.client if isinstance(of, AIOKafkaProducer) else of._client
     ask = client._metadata_update
     if getattr(ask, "is_calm", False):
         return

@@ -27,6 +27,7 @@ from messaging.gaps import Heard
 from messaging.metrics import Meters
 from messaging.partitions import Partitions
 from messaging.progress import Progress
+from messaging.sessions import in_sessions
 from messaging.stops import Stops
 from messaging.suspects import Suspects
 
@@ -205,6 +206,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]
         self.assigned, self.joined = set(assigned), True
         self._partitions.look(self._subscriber.consumer)
         calm(self._subscriber.consumer)
+        in_sessions(self._subscriber.consumer)
         try:
             starts = dict(zip(assigned, await asyncio.gather(*map(self._start, assigned)), strict=True))
             self._consumer.handled, self._committed = dict(starts), dict(starts)

@@ -21,6 +21,7 @@ from faststream.kafka import KafkaBroker
 
 from contracts.topics import OWNED, PARTITIONS, parked_topic
 from messaging import http, logs, machinery, patience, upkeep
+from messaging.calm import calm
 from messaging.chores import Chore
 from messaging.consumer import Deciding
 from messaging.decision import NoContext
@@ -112,7 +113,7 @@ class Service:
         )  # fmt: skip
         owner = f"{socket.gethostname()}:{os.getpid()}"
         self.lease = Lease(self.pool, owner, timedelta(seconds=10))
-        self.relay = Relay(self.pool, self._producer, self.lease, self.meters)
+        self.relay = Relay(self.pool, self.new_producer, self.lease, self.meters)
         self._committed = asyncio.Event()
         stops = Stops(self.pool, self.meters)
         policy = Policy(
@@ -136,11 +137,14 @@ class Service:
             settings.max_batch, int(settings.poll_idle.total_seconds() * 1000), stops, recording.breath,
         )  # fmt: skip
 
-    def _producer(self) -> AIOKafkaProducer:
-        return AIOKafkaProducer(
+    def new_producer(self) -> AIOKafkaProducer:
+        """One that waits for every replica in sync and keeps order; to be thrown away after any error."""
+        producer = AIOKafkaProducer(
             bootstrap_servers=self.settings.kafka_bootstrap, acks="all", enable_idempotence=True, max_batch_size=512 * 1024,
             request_timeout_ms=60_000,
         )  # fmt: skip
+        calm(producer)
+        return producer
 
     async def _check_topics(self) -> None:
         admin = AIOKafkaAdminClient(bootstrap_servers=self.settings.kafka_bootstrap)
