@@ -204,6 +204,22 @@ def test_a_body_that_is_too_large_or_no_json_is_not_read(database: FreshDatabase
     during(database, scenario)
 
 
+def test_a_body_that_is_nested_deeper_than_anybody_means_is_refused_and_says_so(database: FreshDatabase) -> None:
+    async def scenario(intake: Intake) -> list[httpx.Response]:
+        request = sample("service-request")
+        nested = json.dumps(request)[:-1] + ', "note": ' + '{"extension": [' * 400 + "]}" * 400 + "}"
+        referral = json.dumps(REFERRAL)[:-1] + ', "more": ' + "[" * 800 + "]" * 800 + "}"
+        return [
+            await intake.http.post("/fhir/ServiceRequest", content=nested, headers=FHIR),
+            await intake.http.post("/fhir/$validate", content=nested, headers=FHIR),
+            await intake.http.post("/v1/referrals", content=referral, headers={"content-type": "application/json"}),
+        ]
+
+    answers = during(database, scenario)
+    assert [answer.status_code for answer in answers] == [400] * 3
+    assert all("nested deeper than 64 levels" in answer.text for answer in answers)
+
+
 async def _chunks() -> AsyncIterator[bytes]:
     for _ in range(20):
         yield b" " * 100_000

@@ -20,6 +20,9 @@ from messaging.http import ProblemError
 from messaging.message import Answer
 from messaging.service import Service
 
+# Payloads that were published as examples have a dozen levels; what walks through them takes a few calls for each.
+_DEEPEST = 64
+
 
 class Doors:
     """Turns requests into commands that nobody but our own doors can send."""
@@ -61,15 +64,24 @@ class Doors:
 
 
 async def json_body(request: Request, *media_types: str) -> tuple[bytes, Any]:
-    """The body and the JSON in it; raises ProblemError with 415 for another type and 400 for what is not JSON."""
+    """The body and the JSON in it; raises ProblemError with 415 for another type and 400 for what is not JSON or too deep."""
     given = request.headers.get("content-type", "").split(";")[0].strip().lower()
     if given not in media_types:
         raise ProblemError(415, f"the body must be {' or '.join(media_types)}")
     body = await request.body()
     try:
-        return body, json.loads(body, parse_constant=_not_json)
+        parsed = json.loads(body, parse_constant=_not_json)
     except (ValueError, RecursionError):
         raise ProblemError(400, "the body is not JSON", [Problem(path="/", problem="json-invalid")]) from None
+    if _is_deeper(parsed, _DEEPEST):
+        problem = Problem(path="/", problem="nested-too-deeply", expected=f"at most {_DEEPEST} levels")
+        raise ProblemError(400, f"the body is nested deeper than {_DEEPEST} levels", [problem])
+    return body, parsed
+
+
+def _is_deeper(value: Any, levels: int) -> bool:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return levels < 0 or any(_is_deeper(each, levels - 1) for each in inner)
 
 
 def problems_in(reply: Any) -> list[Problem]:
