@@ -137,18 +137,19 @@ async def at_once(stack: Stack, playground: Playground, watch: Watch, referrals:
     }
 
 
-async def paced(playground: Playground, watch: Watch, rate: float, seconds: float) -> dict[str, Any]:
+async def paced(stack: Stack, playground: Playground, watch: Watch, rate: float, seconds: float) -> dict[str, Any]:
     """An even load; a referral that is due late is sent at once, and its clock runs from when it is sent."""
     watch.begin()
-    started = perf_counter()
+    before, started = used(stack), perf_counter()
     for number, referral in enumerate(plain_referrals(int(rate * seconds), 3, "P")):
         await asyncio.sleep(max(0.0, started + number / rate - perf_counter()))
         await submit(playground.producer, watch, referral)
     sent_in = perf_counter() - started
     await until_active(watch, 60)
-    latencies = watch.milliseconds()
+    latencies, after = watch.milliseconds(), used(stack)
     return {
         "paced_rate": round(len(latencies) / sent_in, 1),
+        "paced_cpu_ms_per_journey": _per_journey(before, after, len(latencies)),
         "paced_p50_ms": quantile(latencies, 0.5),
         "paced_p99_ms": quantile(latencies, 0.99),
     }
@@ -168,7 +169,7 @@ async def measure(stack: Stack, options: argparse.Namespace) -> dict[str, Any]:
             rounds.append(await at_once(stack, playground, watch, list(plain_referrals(options.referrals, 2, f"B{turn}"))))
         rounds.sort(key=lambda r: r["journeys_per_s"])
         await asyncio.sleep(2)
-        even = await paced(playground, watch, options.rate, options.seconds)
+        even = await paced(stack, playground, watch, options.rate, options.seconds)
         return {**rounds[len(rounds) // 2], "rounds": [r["journeys_per_s"] for r in rounds], **even}
 
 
