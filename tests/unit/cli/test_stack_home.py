@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from cli.stack import Stack
+from cli.stack import Stack, processes
 from cli.stack.errors import StackError
+from cli.stack.processes import Running
 
 
 def test_nothing_is_written_to_or_deleted_from_a_folder_that_holds_something_else(tmp_path: Path) -> None:
@@ -30,3 +31,26 @@ def test_a_link_that_is_not_ours_is_removed_and_what_it_leads_to_stays(tmp_path:
     Stack(home).remove()
     assert not home.exists()
     assert (other / "mine").read_text() == "kept"
+
+
+@pytest.mark.parametrize("act", ["kill", "stop"])
+def test_who_took_the_place_of_a_process_that_ends_is_not_forgotten(
+    act: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stack, old, new = Stack(tmp_path / "home"), Running(pid=1, started=1.0), Running(pid=2, started=2.0)
+
+    def begun(process: Running) -> None:
+        with stack._context.file.edit() as state:
+            state.processes["intake"] = process
+
+    def replaced(*_: object, **__: object) -> None:
+        begun(new)
+
+    begun(old)
+    monkeypatch.setattr(processes, "alive", lambda process: process is not None)
+    monkeypatch.setattr(processes, act, replaced)
+    getattr(stack, act)("intake")
+    assert stack.pid("intake") == new.pid
+    monkeypatch.setattr(processes, act, lambda *_, **__: None)
+    getattr(stack, act)("intake")
+    assert stack.pid("intake") is None

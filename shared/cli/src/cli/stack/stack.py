@@ -90,7 +90,7 @@ class Stack:
         if process is not None and processes.alive(process):
             processes.stop(process, within=self.settings.stop_within, first=self._part(name).stop_signal)
             self._context.say(f"{name} stopped")
-        self._forget(name)
+        self._forget(name, process)
 
     def kill(self, name: str) -> None:
         """SIGKILL, as a crash would; `start` brings it back."""
@@ -98,7 +98,7 @@ class Stack:
         if process is None or not processes.alive(process):
             raise StackError(f"{name} does not run")
         processes.kill(process)
-        self._forget(name)
+        self._forget(name, process)
 
     def spawn(self, name: str) -> None:
         """Start one process and wait for nothing, as a supervisor does; it may die of what is missing."""
@@ -221,6 +221,8 @@ class Stack:
     def _process(self, name: str) -> Running | None:
         return self._context.state.processes.get(name)
 
-    def _forget(self, name: str) -> None:
+    def _forget(self, name: str, process: Running | None) -> None:
+        """That process; a supervisor may have put another in its place already."""
         with self._context.file.edit() as state:
-            state.processes.pop(name, None)
+            if state.processes.get(name) == process:
+                state.processes.pop(name, None)
