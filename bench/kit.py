@@ -26,7 +26,7 @@ HOME = Path(".rapport/bench-kit")
 WAYS = ("ours", "bare", "common")
 _PASSWORD = "for-this-bench-on-loopback"
 _BARE = (Path(__file__).parent / "limit" / "bare.sql").read_text(encoding="utf-8")
-_SLICE = 0.005
+_SLICE, _BATCH = 0.02, 128 * 1024
 
 
 async def database(stack: Stack, name: str, with_kit: bool) -> str:
@@ -64,7 +64,7 @@ async def contest(stack: Stack, options: argparse.Namespace) -> dict[str, list[d
     """All ways move what is in the topic, one after the other, round by round."""
     found: dict[str, list[dict[str, float]]] = {way: [] for way in WAYS}
     for turn in range(options.rounds):
-        async with AIOKafkaProducer(bootstrap_servers=stack.kafka_bootstrap, linger_ms=5) as producer:
+        async with AIOKafkaProducer(bootstrap_servers=stack.kafka_bootstrap, max_batch_size=_BATCH) as producer:
             await publish(producer, range(turn * options.events, (turn + 1) * options.events))
         for way, results in found.items():
             count = options.common if way == "common" else options.events
@@ -81,7 +81,7 @@ async def relay_waits(stack: Stack, options: argparse.Namespace, rate: float) ->
     """Events come at this rate; what they waited between commit and acknowledgement."""
     count, first = int(rate * options.seconds), options.rounds * options.events
     process = await start(stack, "waiting", "waiting", count)
-    async with AIOKafkaProducer(bootstrap_servers=stack.kafka_bootstrap, linger_ms=2) as producer:
+    async with AIOKafkaProducer(bootstrap_servers=stack.kafka_bootstrap, max_batch_size=_BATCH) as producer:
         began, sent = perf_counter(), 0
         while sent < count:
             due = min(count, int((perf_counter() - began) * rate))
