@@ -13,8 +13,8 @@ from cli.demo.simulator import Simulator
 from contracts.topics import FOLLOWUP, INTAKE, MATCHING, PARTITIONS
 
 TOPICS = (INTAKE, MATCHING, FOLLOWUP)
-# Requests cost more than records: what is heard in a hundredth of a second is answered together.
-_BREATH = 0.01
+# Requests cost more than records: what is heard within so many seconds is answered together, and then at once.
+_BREATH = 0.005
 Observer = Callable[[Any], None]
 
 
@@ -27,7 +27,7 @@ class Playground:
 
     async def __aenter__(self) -> Self:
         self.producer = AIOKafkaProducer(
-            bootstrap_servers=self._bootstrap, acks="all", linger_ms=5, enable_idempotence=True, max_batch_size=256 * 1024
+            bootstrap_servers=self._bootstrap, acks="all", enable_idempotence=True, max_batch_size=256 * 1024
         )
         self._consumer = AIOKafkaConsumer(
             bootstrap_servers=self._bootstrap, auto_offset_reset="earliest", fetch_max_wait_ms=100
