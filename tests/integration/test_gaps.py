@@ -281,6 +281,7 @@ class Owner:
         await self._member.__aexit__(*why)
 
     take = park = staticmethod(_taken)
+    ahead = None
 
 
 async def last(pool: Any) -> int:

@@ -138,13 +138,31 @@ def test_what_came_too_early_is_not_given_up_while_what_may_release_it_is_still_
         await read_up_to(replica, "now()")
         await asyncio.to_thread(kit.shift_clock, database, "3 hours")
         await looked(replica, 1)
-        waits = await replica.pool.fetchrow("SELECT outcome, retry_at - messaging.now() < '3 seconds' FROM messaging.parked")
+        waits = await replica.pool.fetchrow("SELECT outcome, retry_at - messaging.now() < '61 seconds' FROM messaging.parked")
         await read_up_to(replica, "now() + interval '3 hours'")
         await asyncio.to_thread(kit.shift_clock, database, "181 minutes")
         await looked(replica, 1)
         return [*(waits or ()), await replica.pool.fetchval("SELECT outcome FROM messaging.parked")]
 
     assert during(database, scenario) == ["waiting", True, "parked"]
+
+
+def test_a_look_that_waits_long_for_its_turn_gives_nothing_up_that_was_not_to_be_given_up(database: FreshDatabase) -> None:
+    async def scenario(replica: Replica) -> Any:
+        handle = replica.processor.handle
+
+        async def later(batch: Any) -> Any:
+            await asyncio.to_thread(kit.shift_clock, database, "4 hours")
+            return await handle(batch)
+
+        await replica.take(said("w1"))
+        await replica.pool.execute("INSERT INTO messaging.progress (topic, part, read_up_to) VALUES ($1, 0, now())", CLINICAL)
+        await asyncio.to_thread(kit.shift_clock, database, "3 hours")
+        replica.processor.handle = later  # type: ignore[method-assign]
+        await looked(replica, 1)
+        return await replica.pool.fetchval("SELECT outcome FROM messaging.parked")
+
+    assert during(database, scenario) == "waiting"
 
 
 def test_what_came_too_early_is_given_up_at_its_limit_and_not_at_some_later_look(database: FreshDatabase) -> None:

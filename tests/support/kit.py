@@ -371,8 +371,10 @@ async def publish(bootstrap: str, topic: str, records: Sequence[Any], partition:
 async def member(replica: Replica, bootstrap: str, topic: str, group: str) -> AsyncIterator[Membership]:
     """The replica as a member of a consumer group, until it leaves in order."""
     broker = KafkaBroker(bootstrap, logger=None, allow_auto_create_topics=False, apply_types=False)
-    take, park = replica.deciding.take, replica.deciding.park
-    membership = Membership(broker, group, [topic], take, park, replica.pool, replica.meters, 500, 20)
+    deciding = replica.deciding
+    membership = Membership(
+        broker, group, [topic], deciding.take, deciding.park, replica.pool, replica.meters, 500, 20, ahead=deciding.ahead
+    )
 
     async def turn() -> None:
         while True:

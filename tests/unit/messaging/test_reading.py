@@ -44,6 +44,8 @@ def test_a_record_is_read_with_its_route_its_subject_and_its_claim() -> None:
         (said("w", value=b'{"word": 7}'), ("schema-string-type", "/word")),
         (said("w", value=b'{"word": "\\u0000"}'), ("schema-null-character", "/")),
         (said("w", source="/rapport/intake"), ("foreign-source", "ce_source")),
+        (said("w", source="kafka:clinical.inbound.v1", id="3-17"), ("foreign-source", "ce_source")),
+        (said("w", source="spoofed:/clinic"), ("foreign-source", "ce_source")),
         (said("w", topic=INTAKE), ("foreign-source", "ce_source")),
         (kit.typed(said("w"), "care.rapport.clinical.unheard-of.v1"), ("unknown-type", "ce_type")),
         (kit.typed(said("w"), "command:test-ask"), ("unknown-type", "ce_type")),

@@ -68,5 +68,5 @@ class Bringing:
 
     def _set_aside(self, reading: Any, place: Any, kind: str) -> None:
         self._stops.unreadable[place], self._found_at = kind, monotonic()
-        reading.pause(place)
+        self._stops.hold(reading, place)
         log.error("partition_unreadable", topic=place.topic, partition=place.partition, kind=kind)

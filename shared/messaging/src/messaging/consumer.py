@@ -22,7 +22,9 @@ from messaging.received import read
 from messaging.routes import Routes
 
 log = structlog.get_logger()
-Take = Callable[[Sequence[ConsumerRecord]], Coroutine[Any, Any, None]]
+_PORTION = 50
+Take = Callable[[Sequence[ConsumerRecord]], Coroutine[Any, Any, Any]]
+Note = Callable[[Sequence[ConsumerRecord]], None]
 
 
 class Consumer:
@@ -31,27 +33,26 @@ class Consumer:
     `given_up` belongs to one assignment of partitions: once it is set, nothing that was taken under it is begun.
     """
 
-    def __init__(
-        self, handle: Take, meters: Meters, noted: Callable[[Sequence[ConsumerRecord]], None] = lambda _: None
-    ) -> None:
+    def __init__(self, handle: Take, meters: Meters, noted: Note = lambda _: None) -> None:
         self.handle, self._meters, self._noted = handle, meters, noted
-        self.in_hand, self.given_up = asyncio.Lock(), asyncio.Event()
+        self.ahead: Take | None = None
+        self._reading, self.in_hand, self.given_up = asyncio.Lock(), asyncio.Lock(), asyncio.Event()
         self.handled: dict[TopicPartition, int] = {}
         self.newest: dict[TopicPartition, int] = {}
 
     async def take(self, records: Sequence[ConsumerRecord], given_up: asyncio.Event | None = None) -> None:
-        """It is read while the batch before it is written; then written too, or given up since partitions went or we leave."""
+        """Read (`ahead`) while the batch before is written; then written too, or given up since partitions went or we leave."""
         given_up, handle = given_up or self.given_up, self.handle
-        first = [handle(records)]
+        async with self._reading:
+            if self.ahead:
+                await self.ahead(records)
         async with self.in_hand:
             started = monotonic()
-            if await patience.holding(lambda: first.pop() if first else handle(records), given_up, self._trouble):
+            if await patience.holding(lambda: handle(records), given_up, self._trouble):
                 self._noted(records)
                 for place, last in {(r.topic, r.partition): r for r in records}.items():
                     tp = TopicPartition(*place)
                     self.handled[tp], self.newest[tp] = last.offset + 1, last.timestamp
-            for unused in first:
-                unused.close()
             self._meters.batch.observe(monotonic() - started)
 
     def _trouble(self, error: BaseException) -> None:
@@ -66,12 +67,23 @@ class Deciding:
         self._routes, self._processor, self._meters = routes, processor, meters
         self._culprits = Culprits(self._settle)
         self.park = self._culprits.park_unread
+        self._read: tuple[Sequence[ConsumerRecord], list[Received]] = ((), [])
 
-    def take(self, records: Sequence[ConsumerRecord]) -> Coroutine[Any, Any, None]:
-        """Reads the batch at once; awaited, it settles it whole, and content that fails is bisected until it is parked."""
-        received = [message for record in records if (message := read(record, self._routes))]
+    async def ahead(self, records: Sequence[ConsumerRecord]) -> list[Received]:
+        """Reads a batch that will be taken, a portion at a time: who waits for the loop, as the relay does, goes first."""
+        received: list[Received] = []
+        for start in range(0, len(records), _PORTION):
+            received += [message for record in records[start : start + _PORTION] if (message := read(record, self._routes))]
+            await asyncio.sleep(0)
+        self._read = records, received
+        return received
+
+    async def take(self, records: Sequence[ConsumerRecord]) -> None:
+        """Settles a batch whole; content that fails is bisected until it is parked."""
+        received = self._read[1] if self._read[0] is records else await self.ahead(records)
         self._meters.passed_over.inc(len(records) - len(received))
-        return patience.bisecting(received, self._settle, self._culprits.park) if received else asyncio.sleep(0)
+        if received:
+            await patience.bisecting(received, self._settle, self._culprits.park)
 
     async def _settle(self, batch: Sequence[Received]) -> None:
         answers = await self._processor.handle(batch)

@@ -55,8 +55,8 @@ class Draft:
         """The message is done with, once and for all; a timer that fired is gone, unless its decision sets it again."""
         if isinstance(message.data, DueTimer):
             self.timers[number, message.data.name] = None
-        remembered = {"reason": answer.reason, "reply": answer.reply} if answer.reason or answer.reply is not None else None
-        words = to_json(remembered).decode() if remembered else None
+        answered = answer.reason or answer.reply is not None
+        words = to_json({"reason": answer.reason, "reply": answer.reply}).decode() if answered else None
         again = message.lane_row is not None
         self.claims.append((number, *message.claim, digest_of(message), answer.outcome, words, again))
 

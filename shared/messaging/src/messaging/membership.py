@@ -27,17 +27,19 @@ from messaging.gaps import Heard
 from messaging.metrics import Meters
 from messaging.partitions import Partitions
 from messaging.progress import Progress
-from messaging.sessions import in_sessions
 from messaging.stops import Stops
 from messaging.suspects import Suspects
+from messaging.trouble import OF_DATABASE
 
 log = structlog.get_logger()
 _LEAVE_WITHIN = 10.0
 # Round trips cost more than records: a breath after a small batch, at least a third of what the batch took, lets the next one
 # grow when the machine is busy. Batches of this size are large enough.
 BREATH, _LONGEST_BREATH, _FULL = 0.02, 0.1, 200
+# A batch in which nothing was ours is through at once, and what is ours may be right behind it.
+_AT_ONCE, _SHORT_BREATH = 0.001, 0.008
 # Offsets that are not committed when a process dies are read again, which costs little; each commit costs every subject heard.
-_COMMIT_EVERY, _PROGRESS_EVERY, _BROKER_SILENT = 2.0, 1.0, 15.0
+_COMMIT_EVERY, _PROGRESS_EVERY, _BROKER_SILENT, _LOOK_WITHIN = 2.0, 1.0, 15.0, 10.0
 
 
 async def _raw_parser(records: Any) -> KafkaMessage:
@@ -52,7 +54,7 @@ async def _raw_decoder(message: Any) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """What reads whole batches of its topics; `breath` is the least pause in seconds after a small one.
+    """What takes whole batches of its topics, which `ahead` has read; `breath` is the least pause in seconds after a small one.
 
     A service that only writes records down gives its own, with a long breath, since nobody waits for it.
     """
@@ -60,6 +62,7 @@ class Recording:
     topics: Sequence[str]
     take: Take
     breath: float = BREATH
+    ahead: Take | None = None
 
 
 class Membership(ConsumerRebalanceListener):  # type: ignore[misc]
@@ -68,16 +71,17 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]
     def __init__(
         self, broker: KafkaBroker, group: str, topics: Sequence[str], take: Take, park: Take, pool: "asyncpg.Pool[Any]",
         meters: Meters, max_batch: int, idle_ms: int, stops: Stops | None = None, breath: float = BREATH,
+        ahead: Take | None = None,
     ) -> None:  # fmt: skip
-        self._breath = breath
-        self._suspects = Suspects(pool, take, park)
+        self._breath, self._topics = breath, topics
+        self._suspects = Suspects(pool, take, park, ahead)
         self._heard, self._partitions = Heard(pool), Partitions(topics)
         self._consumer, self._stops = Consumer(take, meters, self._heard.noted), stops or Stops(pool, meters)
         self._pool, self._meters = pool, meters
         self.assigned: set[TopicPartition] = set()
         self.joined = False
         self._commit_at, self._progress_at, self._taking = 0.0, 0.0, cast("asyncio.Task[None] | None", None)
-        self._looked, self._left = asyncio.Event(), asyncio.Event()
+        self._looked, self._left, self._looking = asyncio.Event(), asyncio.Event(), asyncio.Lock()
         self._progress = Progress(pool)
         self._committed: dict[TopicPartition, int] = {}
         self._subscriber = broker.subscriber(
@@ -93,12 +97,14 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]
         """Everything that is not handled is brought again; what was done all the same is known by its claim."""
         self._meters.troubles.labels(type(error).__name__).inc()
         log.warning("read_again", kind=type(error).__name__)
-        await self._looked.wait()
-        reading = self._subscriber.consumer
-        async with self._consumer.in_hand:
-            for place, offset in self._consumer.handled.items():
-                if reading and place in reading.assignment():
-                    reading.seek(place, offset)
+        with self._progress.in_doubt():
+            await self._looked.wait()
+            reading = self._subscriber.consumer
+            async with self._consumer.in_hand:
+                for place, offset in self._consumer.handled.items():
+                    if reading and place in reading.assignment():
+                        reading.seek(place, offset)
+        self._read_on()
 
     async def _take(self, records: Sequence[ConsumerRecord]) -> None:
         try:
@@ -117,15 +123,18 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]
         records = await self._stops.passing(records, self._subscriber.consumer, given_up)
         await self._suspects.meet(records)
         self._meters.batch_size.observe(len(records))
-        self._consumer.handle = self._suspects.way
+        self._consumer.handle, self._consumer.ahead = self._suspects.way
         began = monotonic()
         before, self._taking = self._taking, asyncio.create_task(self._consumer.take(records, given_up))
         if small:
             await self._taking
-            await asyncio.sleep(min(max(self._breath, (monotonic() - began) / 3), _LONGEST_BREATH))
+            await asyncio.sleep(self._breath_after(monotonic() - began))
             self._read_on()
         elif before:
             await before
+
+    def _breath_after(self, took: float) -> float:
+        return _SHORT_BREATH if took < _AT_ONCE else min(max(self._breath, took / 3), _LONGEST_BREATH)
 
     # A fetch that is asked for while a batch is in hand comes back with the first record there is, and what comes after that
     # one waits for yet another batch.
@@ -143,6 +152,8 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]
         """What keeps this member from reading: no assignment yet, or a broker that has not answered lately."""
         if self._partitions.wrong or not self.joined:
             return self._partitions.wrong or "no partitions assigned yet"
+        if self.assigned and not self._looked.is_set():
+            return "where its partitions begin is not known yet"
         if self._stops.topics or self._stops.unreadable:
             return self._stops.sentence()
         reading = self._subscriber.consumer
@@ -158,6 +169,8 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]
             return
         self._meters.turn.set(time())
         self._partitions.look(reading)
+        if self.assigned and not self._looked.is_set() and not self._looking.locked():
+            await self._look_up_starts()
         if monotonic() - self._commit_at > _COMMIT_EVERY and await self._commit():
             self._commit_at = monotonic()
         if monotonic() - self._progress_at > _PROGRESS_EVERY:
@@ -176,7 +189,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]
             await asyncio.wait_for(reading.commit(news), timeout=10)
             self._committed |= news
             return True
-        except (KafkaError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        except (KafkaError, *OF_DATABASE) as error:
             log.warning("offsets_not_committed", kind=type(error).__name__)
             return False
 
@@ -191,28 +204,42 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]
     async def on_partitions_revoked(self, revoked: Sequence[TopicPartition]) -> None:
         """Gives up a batch that is held, waits for one in hand, and commits what is done."""
         self._consumer.given_up.set()
-        async with self._consumer.in_hand:
-            await self._commit()
-            await self._suspects.part()
-        if not self._left.is_set():
-            self._consumer.given_up = asyncio.Event()
-        self.assigned, self._committed, self._consumer.handled = set(), {}, {}
-        self._progress.forget()
-        self._stops.unreadable.clear()
-        self._looked.clear()
+        try:
+            async with self._consumer.in_hand:
+                await self._commit()
+                await self._suspects.part()
+        finally:
+            if not self._left.is_set():
+                self._consumer.given_up = asyncio.Event()
+            self.assigned, self._committed, self._consumer.handled = set(), {}, {}
+            self._progress.forget()
+            self._stops.forget()
+            self._looked.clear()
 
     async def on_partitions_assigned(self, assigned: Sequence[TopicPartition]) -> None:
         """Starts reading what is ours now; records that arrive before this is through wait."""
         self.assigned, self.joined = set(assigned), True
         self._partitions.look(self._subscriber.consumer)
         calm(self._subscriber.consumer)
-        in_sessions(self._subscriber.consumer)
-        try:
-            starts = dict(zip(assigned, await asyncio.gather(*map(self._start, assigned)), strict=True))
-            self._consumer.handled, self._committed = dict(starts), dict(starts)
-        finally:
-            self._looked.set()
-        log.info("partitions_assigned", count=len(self.assigned))
+        await self._look_up_starts()
+
+    async def _look_up_starts(self) -> None:
+        """Where each partition goes on for us; what fails is tried again, and what comes waits until it is known."""
+        async with self._looking:
+            places, assigned = list(self.assigned), self.assigned
+            if self._looked.is_set():
+                return
+            try:
+                async with asyncio.timeout(_LOOK_WITHIN):
+                    await self._progress.begin(self._subscriber.consumer, self._topics)
+                    starts = dict(zip(places, await asyncio.gather(*map(self._start, places)), strict=True))
+            except (KafkaError, *OF_DATABASE) as error:
+                log.warning("starts_unknown", kind=type(error).__name__)
+                return
+            if self.assigned is assigned:
+                self._consumer.handled, self._committed = dict(starts), dict(starts)
+                self._looked.set()
+                log.info("partitions_assigned", count=len(assigned))
 
     async def _start(self, tp: TopicPartition) -> int:
         reading = self._subscriber.consumer

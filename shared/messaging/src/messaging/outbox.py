@@ -36,11 +36,11 @@ def rows(
     """
     through_our_door = cause.source.startswith(f"{source}/")
     shared = {
-        "subject": subject, "correlationid": cause.correlationid or cause.id,
-        "causationid": cause.causationid if through_our_door else cause.id, "sensitivity": cause.sensitivity,
+        "ce_subject": subject, "ce_correlationid": cause.correlationid or cause.id,
+        "ce_causationid": cause.causationid if through_our_door else cause.id, "ce_sensitivity": cause.sensitivity,
+        "traceparent": cause.traceparent,
     }  # fmt: skip
-    pairs = [(f"ce_{name}", value) for name, value in shared.items() if value]
-    pairs += [("traceparent", cause.traceparent)] if cause.traceparent else []
+    pairs = [(name, value) for name, value in shared.items() if value]
     tail = f"{to_json(pairs).decode()[1:-1]},{_always(source, now)}]"
     return [_row(tail, topic, subject, event, number) for number, event in enumerate(events, sequence + 1)]
 
@@ -55,17 +55,10 @@ def _row(tail: str, topic: str, subject: str, event: Event, number: int) -> Row:
 
 @lru_cache(maxsize=10)
 def _always(source: str, now: datetime) -> str:
-    at = now.isoformat().replace("+00:00", "Z")
-    pairs = {
-        "specversion": "1.0",
-        "source": source,
-        "time": at,
-        "recordedtime": at,
-        "actor": f"service:{source.rpartition('/')[2]}",
-    }
-    return to_json([*((f"ce_{name}", value) for name, value in pairs.items()), ("content-type", "application/json")]).decode()[
-        1:-1
-    ]
+    at, actor = now.isoformat().replace("+00:00", "Z"), f"service:{source.rpartition('/')[2]}"
+    pairs = {"specversion": "1.0", "source": source, "time": at, "recordedtime": at, "actor": actor}
+    written = [*((f"ce_{name}", value) for name, value in pairs.items()), ("content-type", "application/json")]
+    return to_json(written).decode()[1:-1]
 
 
 @lru_cache(maxsize=1000)

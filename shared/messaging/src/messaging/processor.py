@@ -20,16 +20,12 @@ _ALONE_AFTER, _GIVE_UP_AFTER = 3, 12
 Judged = tuple[int, Answer]
 
 
-def forgotten(_: Any) -> None:
-    """A context that is read anew for every batch need not be kept."""
-
-
 class Processor:
     """The one way in for everything a service does; batches take turns, so decisions of one process never race each other."""
 
     def __init__(
         self, pool: "asyncpg.Pool[Any]", routes: Routes, source: str, topic: str,
-        load: Load, policy: parking.Policy, committed: Callable[[], None], kept: Callable[[Any], None] = forgotten,
+        load: Load, policy: parking.Policy, committed: Callable[[], None], kept: Callable[[Any], None] | None = None,
     ) -> None:  # fmt: skip
         self._pool, self._routes, self._source, self._topic = pool, routes, source, topic
         self._load, self._policy, self._committed = load, policy, committed
@@ -58,7 +54,7 @@ class Processor:
             lost = set(await connection.fetchval(WRITE, *draft.columns())) if draft.claims else set()
         if draft.out:
             self._committed()
-        if not lost:
+        if self._kept and not lost:
             self._kept(snapshot.context)
         return {place: answer for place, (number, answer) in judged.items() if number not in lost}
 

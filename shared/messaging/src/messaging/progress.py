@@ -1,8 +1,8 @@
 """Up to which instant everything was read: limits on somebody's answer run out only when that instant is past them."""
 
 import asyncio
-from collections.abc import Collection, Sequence
-from contextlib import suppress
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from time import time
 from typing import Any
@@ -18,6 +18,10 @@ READ_UP_TO = """
     INSERT INTO messaging.progress (topic, part, read_up_to)
     SELECT * FROM unnest($1::text[], $2::int[], $3::timestamptz[]) AS p (topic, part, instant) ORDER BY topic, part
         ON CONFLICT (topic, part) DO UPDATE SET read_up_to = greatest(progress.read_up_to, excluded.read_up_to)"""
+# A partition of which nobody has read anything holds every limit, so it must be there.
+BEGIN = """
+    INSERT INTO messaging.progress (topic, part)
+    SELECT topic, part FROM unnest($1::text[], $2::int[]) AS p (topic, part) ORDER BY topic, part ON CONFLICT DO NOTHING"""
 
 Row = tuple[str, int, datetime]
 
@@ -33,6 +37,21 @@ class Progress:
         self._pool = pool
         self._brought: dict[TopicPartition, int] = {}
         self._answered: dict[TopicPartition, tuple[int | None, int | None]] = {}
+        self._doubts = 0
+
+    async def begin(self, reading: Any, topics: Sequence[str]) -> None:
+        """Every partition of the topics counts from now on, whoever reads it."""
+        places = [(topic, part) for topic in topics for part in reading.partitions_for_topic(topic) or ()]
+        await self._pool.execute(BEGIN, *map(list, zip(*places, strict=True)))
+
+    @contextmanager
+    def in_doubt(self) -> Iterator[None]:
+        """What the client has passed over may not have been brought: meanwhile no instant is written."""
+        self._doubts += 1
+        try:
+            yield
+        finally:
+            self._doubts -= 1
 
     def brought(self, records: Sequence[ConsumerRecord]) -> None:
         """These have come, and are not handled yet."""
@@ -48,7 +67,7 @@ class Progress:
         read = {tp: await self._read_until(reading, tp, consumer) for tp in assigned}
         now: datetime = await self._pool.fetchval(NOW)
         rows = [row for tp, at in read.items() if (row := _row(tp, now, at, consumer.newest.get(tp)))]
-        if rows:
+        if rows and not self._doubts:
             await self._pool.execute(READ_UP_TO, *map(list, zip(*rows, strict=True)))
 
     async def _read_until(self, reading: Any, tp: TopicPartition, consumer: Consumer) -> int | None:
@@ -74,5 +93,7 @@ async def _position(reading: Any, tp: TopicPartition) -> int:
 
 def _row(tp: TopicPartition, now: datetime, read_until: int | None, newest: int | None) -> Row | None:
     if read_until is not None:
-        return tp.topic, tp.partition, now - timedelta(seconds=time() - read_until / 1000)
+        age = time() - read_until / 1000
+        # Our clock was set back since.
+        return (tp.topic, tp.partition, now - timedelta(seconds=age)) if age >= 0 else None
     return (tp.topic, tp.partition, datetime.fromtimestamp(newest / 1000, UTC)) if newest else None

@@ -1,6 +1,6 @@
 """Reads records and commands into messages, each with its route and the subject it is decided under."""
 
-from contracts.envelope import OURS, Envelope
+from contracts.envelope import Envelope
 from contracts.record import read_record
 from contracts.topics import OWNED
 from messaging import unreadable
@@ -23,14 +23,12 @@ def _read(record: Record, routes: Routes) -> Received | None:
     if envelope.type not in routes.events or envelope.type in routes.commands:
         return unreadable.unrouted(record, envelope, routes)
     owner = OWNED.get(record.topic)
-    if envelope.source != owner and (owner or envelope.source.startswith(OURS)):
-        barred = unreadable.barred(record, envelope)
-        return (
-            unreadable.by_place(record, barred)
-            if isinstance(barred, Trouble)
-            else bind(envelope, value, routes, record, barred)
-        )
-    return bind(envelope, value, routes, record)
+    if envelope.source == owner or not (owner or envelope.source.startswith(unreadable.NOBODYS)):
+        return bind(envelope, value, routes, record)
+    barred = unreadable.barred(record, envelope)
+    if isinstance(barred, Trouble):
+        return unreadable.by_place(record, barred)
+    return bind(envelope, value, routes, record, barred)
 
 
 def bind(

@@ -32,7 +32,7 @@ from messaging.metrics import Meters
 from messaging.operating import Operating
 from messaging.operating_api import add_operating
 from messaging.parking import Policy
-from messaging.processor import Processor, forgotten
+from messaging.processor import Processor
 from messaging.relay import Relay
 from messaging.routes import Routes
 from messaging.settings import KitSettings
@@ -42,7 +42,7 @@ from messaging.workers import Workers
 
 log = structlog.get_logger()
 
-_STALE = 30.0
+_STALE, _LET_GO_WITHIN = 30.0, 5.0
 # Every statement of ours is a transaction of its own, so a connection goes back to the pool without a round trip.
 _NOTHING_TO_RESET = partial(asyncio.sleep, 0)
 # After a turn that sent something the relay draws a breath, so that the next one has more to send; after a large one it turns
@@ -64,7 +64,7 @@ class Service:
         self, name: str, settings: KitSettings, routes: Routes, load: Load = NO_CONTEXT,
         add_api: Callable[[FastAPI, "Service"], None] | None = None,
         recording: Callable[["Service"], Recording] | None = None,
-        kept: Callable[[Any], None] = forgotten,
+        kept: Callable[[Any], None] | None = None,
     ) -> None:  # fmt: skip
         self._kept = kept
         self.name, self.settings, self.routes, self._load, self._add_api = name, settings, routes, load, add_api
@@ -130,11 +130,14 @@ class Service:
             settings.kafka_bootstrap, logger=None, allow_auto_create_topics=False, apply_types=False, metadata_max_age_ms=60_000
         )  # fmt: skip
         deciding = Deciding(self.routes, self.processor, self.meters)
-        recording = self._recording(self) if self._recording else Recording(self.routes.topics, deciding.take)
+        recording = (
+            self._recording(self) if self._recording else Recording(self.routes.topics, deciding.take, ahead=deciding.ahead)
+        )
         self.recording = recording
         self.membership = Membership(
             self._broker, f"rapport-{self.name}", recording.topics, recording.take, deciding.park, self.pool, self.meters,
             settings.max_batch, int(settings.poll_idle.total_seconds() * 1000), stops, recording.breath,
+            recording.ahead,
         )  # fmt: skip
 
     def new_producer(self) -> AIOKafkaProducer:
@@ -249,10 +252,13 @@ class Service:
     async def _drain(self, deadline: float) -> int:
         left = -1
         with suppress(Exception):
-            while monotonic() < deadline and (left := await self.relay.turn()):
-                pass
-            await self.relay.discard_producer()
-            await self.lease.release()
+            async with asyncio.timeout(deadline - monotonic()):
+                while left := await self.relay.turn():
+                    pass
+        with suppress(Exception):
+            async with asyncio.timeout(_LET_GO_WITHIN):
+                await self.relay.discard_producer()
+                await self.lease.release()
         return left
 
 

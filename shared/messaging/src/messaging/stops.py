@@ -15,6 +15,7 @@ from aiokafka import ConsumerRecord, TopicPartition
 from aiokafka.errors import IllegalStateError
 
 from messaging.metrics import Meters
+from messaging.trouble import OF_DATABASE
 
 log = structlog.get_logger()
 STOPPED = "SELECT topic, faults FROM messaging.stop WHERE since IS NOT NULL"
@@ -27,7 +28,18 @@ class Stops:
         self._pool, self._meters = pool, meters
         self.topics: dict[str, int] = {}
         self.unreadable: dict[TopicPartition, str] = {}
+        self._held: set[TopicPartition] = set()
         self._in_doubt = True
+
+    def forget(self) -> None:
+        """The partitions are given away, and whoever gets them finds out for himself."""
+        self.unreadable.clear()
+        self._held.clear()
+
+    def hold(self, reading: Any, place: TopicPartition) -> None:
+        """Nothing is read on there until a look finds that it may be; one that merely rests is none of our concern."""
+        reading.pause(place)
+        self._held.add(place)
 
     def doubt(self) -> None:
         """Something was parked by a fault of ours: the next batch waits for another look."""
@@ -56,9 +68,10 @@ class Stops:
             log.error("topic_stopped" if topic in found else "topic_resumed", topic=topic, count=found.get(topic, 0))
             self._meters.stopped.labels(topic).set(int(topic in found))
         self.topics = found
-        held = list(filter(self.lets, reading.paused())) if reading else []
-        if held:
-            reading.resume(*held)
+        free = set(filter(self.lets, self._held))
+        self._held -= free
+        if reading and free & reading.assignment():
+            reading.resume(*(free & reading.assignment()))
 
     async def passing(
         self, records: Sequence[ConsumerRecord], reading: Any, given_up: asyncio.Event
@@ -68,7 +81,7 @@ class Stops:
         Under another assignment than that under which they came, their places are no longer ours to leave them at.
         """
         if self._in_doubt:
-            with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+            with suppress(*OF_DATABASE):
                 await self.look(reading)
         if not self.topics or given_up.is_set():
             return records
@@ -80,5 +93,5 @@ class Stops:
             # A partition that was taken from us is its new owner's to hold.
             with suppress(IllegalStateError):
                 reading.seek(tp, offset)
-                reading.pause(tp)
+                self.hold(reading, tp)
         return [record for record in records if record.topic not in self.topics]

@@ -9,6 +9,7 @@ import structlog
 from aiokafka import ConsumerRecord, TopicPartition
 
 from messaging.consumer import Take
+from messaging.trouble import OF_DATABASE
 
 log = structlog.get_logger()
 _WITHOUT_PROGRESS, _KILLS = 3, 2
@@ -43,15 +44,15 @@ class Suspects:
     A record is guilty when two processes in a row ended while it alone was in hand; who lives on takes its mark away.
     """
 
-    def __init__(self, pool: "asyncpg.Pool[Any]", take: Take, park: Take) -> None:
-        self._pool, self._take, self._park = pool, take, park
+    def __init__(self, pool: "asyncpg.Pool[Any]", take: Take, park: Take, ahead: Take | None = None) -> None:
+        self._pool, self._take, self._park, self._ahead = pool, take, park, ahead
         self._met: set[TopicPartition] = set()
         self._careful: dict[TopicPartition, int | None] = {}
 
     @property
-    def way(self) -> Take:
-        """How batches are to be taken now: with care, or straight."""
-        return self.take if self._careful else self._take
+    def way(self) -> tuple[Take, Take | None]:
+        """How batches are taken, and read ahead, now: with care and never unmarked, or straight."""
+        return (self.take, None) if self._careful else (self._take, self._ahead)
 
     async def meet(self, records: Sequence[ConsumerRecord]) -> None:
         """Before the first records of a partition under an assignment: where did earlier processes get stuck?"""
@@ -62,9 +63,11 @@ class Suspects:
 
     async def look(self, starts: Mapping[TopicPartition, int]) -> None:
         """The same, for these places."""
-        with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
-            places = [(tp.topic, tp.partition, offset) for tp, offset in sorted(starts.items())]
+        with suppress(*OF_DATABASE):
+            places, met = [(tp.topic, tp.partition, offset) for tp, offset in sorted(starts.items())], self._met
             found = await self._pool.fetch(LOOK, *([place[i] for place in places] for i in range(3)), _KILLS)
+            if met is not self._met:
+                return
             for row in found:
                 if row["attempts"] >= _WITHOUT_PROGRESS:
                     self._careful[TopicPartition(row["topic"], row["part"])] = row["guilty"]
@@ -74,7 +77,7 @@ class Suspects:
         """The partitions go to others while we are alive: no record of them has killed us."""
         places, self._met, self._careful = sorted(self._careful), set(), {}
         if places:
-            with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+            with suppress(*OF_DATABASE):
                 await self._pool.execute(ALIVE, [tp.topic for tp in places], [tp.partition for tp in places], timeout=2)
 
     async def take(self, records: Sequence[ConsumerRecord]) -> None:

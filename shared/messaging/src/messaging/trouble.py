@@ -7,7 +7,9 @@ from aiokafka.errors import KafkaError
 # PostgreSQL, appendix A.
 _STATES = ("08", "53", "58", "40001", "40P01", "55P03", "57P01", "57P02", "57P03", "57014", "25P03", "25006", "42501")
 # What asyncpg says when a connection is cut in the middle of something, whatever was sent over it.
-_CUT = asyncpg.InterfaceError | asyncpg.InternalClientError
+_CUT = asyncpg.InterfaceError, asyncpg.InternalClientError
+# Everything by which a statement that is right may fail.
+OF_DATABASE = (asyncpg.PostgresError, *_CUT, OSError)
 
 
 class NewerState(RuntimeError):
@@ -24,4 +26,4 @@ def is_infrastructure(error: BaseException) -> bool:
         return (error.sqlstate or "").startswith(_STATES)
     if isinstance(error, asyncpg.DataError | ValueError):
         return False
-    return isinstance(error, OSError | TimeoutError | KafkaError | Contended | NewerState | _CUT)
+    return isinstance(error, (OSError, TimeoutError, KafkaError, Contended, NewerState, *_CUT))
