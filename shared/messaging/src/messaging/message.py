@@ -39,7 +39,7 @@ class Received:
     """A message with everything needed to decide it; filled while it is read, and then only read.
 
     `claim` is the (source, id) it is known by; `lane_row` is its row when it was set aside before, `gives_up_at` the end of
-    its patience if it is still early.
+    its patience if it is still early, None while not all was read that may release it.
     """
 
     envelope: Envelope

@@ -23,7 +23,7 @@ SET_ASIDE = ("waiting", "parked")
 _ALARM = "same-id-other-content"
 _READ = {*HEADERS, "content-type", "traceparent"}
 _FOREVER = timedelta(days=36500)
-_FIRST_LOOK, _NEXT_LOOK, _MOMENT = timedelta(seconds=1), timedelta(seconds=60), timedelta(milliseconds=1)
+_FIRST_LOOK, _SOON, _NEXT_LOOK, _MOMENT = (timedelta(seconds=n) for n in (1, 2, 60, 0.001))
 # A larger body is not kept: a broker takes no such record unless somebody told it to.
 MAX_KEPT = 2 * 1024 * 1024
 TOO_LARGE = "too-large"
@@ -150,12 +150,12 @@ def _unrecorded(message: Received, why: Early | Exception | None) -> tuple[int, 
 
 def _stay(draft: Draft, message: Received, subject: Subject | None, policy: Policy, why: Any) -> tuple[int, Answer]:
     trouble, number = message.trouble or _trouble(why), draft.number(subject)
-    gives_up = not isinstance(why, Early) or message.gives_up_at is None or message.gives_up_at < draft.now
+    gives_up = not isinstance(why, Early) or (message.gives_up_at is not None and message.gives_up_at < draft.now)
     outcome = "parked" if gives_up else "waiting"
     draft.claim(message, number, Answer(outcome, trouble.reason))
     row = {
         "state": number, "n": message.lane_row, "source": message.claim[0], "outcome": outcome, "reason": trouble.reason,
-        "path": trouble.path, "retry_at": _next_look(draft, _NEXT_LOOK, message.gives_up_at),
+        "path": trouble.path, "retry_at": _next_look(draft, _NEXT_LOOK if message.gives_up_at else _SOON, message.gives_up_at),
     }  # fmt: skip
     draft.parking.setdefault("leave" if gives_up and _alone(message) else "keep", []).append(row)
     if gives_up:

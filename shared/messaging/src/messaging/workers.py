@@ -25,7 +25,8 @@ from messaging.unreadable import by_place
 log = structlog.get_logger()
 
 # Lanes in which something is to be looked at again, soonest first, each in its order as far as its first parked row. Who waits
-# too long is given up only when everything was read that may have released it until then; before that, it comes again soon.
+# too long is given up only when everything was read that may have released it until then; until that is so it has no patience
+# that could end, and near its limit it comes again soon.
 LANES = """
     WITH backlog AS (SELECT min(read_up_to) AS read_up_to FROM messaging.progress WHERE topic = ANY ($2)
     ), due AS MATERIALIZED (
@@ -36,7 +37,7 @@ LANES = """
                          AND head.subject = p.subject AND head.source = p.source AND head.n < p.n)
                 ORDER BY retry_at LIMIT $1) AS soonest)
     SELECT waiting.*, CASE WHEN gives_up_at <= coalesce(read_up_to, 'infinity') THEN gives_up_at
-                           ELSE '9999-01-01' END AS patience
+                           WHEN gives_up_at > messaging.now() + interval '1 minute' THEN '9999-01-01' END AS patience
       FROM backlog, due CROSS JOIN LATERAL (
            SELECT * FROM messaging.parked p
             WHERE outcome = 'waiting' AND kind = due.kind AND subject = due.subject AND source = due.source AND NOT EXISTS (
