@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from aiokafka import TopicPartition
+from aiokafka.errors import CorruptRecordException
 
 from cli.events import kafka
 from cli.evidence.sources import Topic
@@ -71,4 +72,19 @@ def test_a_witness_reads_again_what_was_brought_before_the_broker_stopped(monkey
     with pytest.raises(StackError):
         asyncio.run(_notes(consumer))
     consumer.brought = 3
+    assert asyncio.run(_notes(consumer)) == ["w0", "w1", "w2"]
+
+
+def test_a_witness_reads_again_what_was_brought_before_the_broker_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    consumer, bring = Silenced(end=3, brought=3), Silenced.getmany
+
+    async def fails(self: Silenced, *places: TopicPartition, timeout_ms: int) -> dict[TopicPartition, list[Any]]:
+        if self.at == 1:
+            raise CorruptRecordException
+        return await bring(self, *places, timeout_ms=timeout_ms)
+
+    with monkeypatch.context() as failing:
+        failing.setattr(Silenced, "getmany", fails)
+        with pytest.raises(CorruptRecordException):
+            asyncio.run(_notes(consumer))
     assert asyncio.run(_notes(consumer)) == ["w0", "w1", "w2"]

@@ -38,6 +38,7 @@ def test_every_golden_sample_is_valid(path: Path) -> None:
         (golden(type="care.rapport.referral.submited.v1"), ("/type", "unknown-type")),
         (golden(subject=""), ("/subject", "missing")),
         (golden(source="/rapport/intake"), ("/source", "foreign-source")),
+        (golden(source="kafka:referrals.inbound.v1"), ("/source", "foreign-source")),
         (golden("care.rapport.intake.episode-opened.v1", source="/hospital"), ("/source", "foreign-source")),
         (golden(data={**golden()["data"], "note": "x" * BROKER_LIMIT}), ("/data", "too-large")),
     ],

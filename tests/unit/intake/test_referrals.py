@@ -96,6 +96,8 @@ def test_a_basis_holds_through_its_last_day(referral: Any, facts: Any) -> None:
     ("attributes", "reason", "path"),
     [
         ({"source": "/rapport/matching"}, "foreign-source", "ce_source"),
+        ({"source": "kafka:referrals.inbound.v1"}, "foreign-source", "ce_source"),
+        ({"source": "spoofed:/clinic"}, "foreign-source", "ce_source"),
         ({"source": "/rapport/intake/http", "actor": "somebody"}, "foreign-source", "ce_source"),
         ({"subject": None}, "invalid", "ce_subject"),
         ({"subject": "R-2"}, "invalid", "ce_subject"),

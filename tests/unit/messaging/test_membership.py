@@ -16,7 +16,7 @@ from faststream.kafka import KafkaBroker
 from messaging.membership import Membership
 from messaging.metrics import Meters
 from messaging.progress import BEGIN, READ_UP_TO, Progress
-from messaging.suspects import Suspects
+from messaging.suspects import CLEAR, LOOK, Suspects
 
 ONE, TWO = TopicPartition("t", 0), TopicPartition("t", 1)
 BOTH = {ONE, TWO}
@@ -27,16 +27,20 @@ class Client:
 
     def __init__(self) -> None:
         self.sought: list[tuple[TopicPartition, int]] = []
+        self.resting = set[TopicPartition]()
         self._client = SimpleNamespace(_metadata_update=None, send=None)
 
     def assignment(self) -> set[TopicPartition]:
         return BOTH
 
     def paused(self) -> set[TopicPartition]:
-        return set()
+        return set(self.resting)
 
-    def pause(self, *_: Any) -> None: ...
-    def resume(self, *_: Any) -> None: ...
+    def pause(self, *places: TopicPartition) -> None:
+        self.resting |= set(places)
+
+    def resume(self, *places: TopicPartition) -> None:
+        self.resting -= set(places)
 
     def seek(self, place: TopicPartition, offset: int) -> None:
         self.sought.append((place, offset))
@@ -60,17 +64,25 @@ class Pool:
         self.executed: list[tuple[Any, ...]] = []
         self.meanwhile: Callable[[], Awaitable[None]] | None = None
         self.found: list[Any] = []
+        self.asked: list[str] = []
 
-    async def fetch(self, *_: Any, **__: Any) -> list[Any]:
+    async def fetch(self, statement: str, *_: Any, **__: Any) -> list[Any]:
+        self.asked.append(statement)
         if self.meanwhile:
             await self.meanwhile()
         return self.found
 
     async def fetchval(self, *_: Any, **__: Any) -> datetime:
+        if self.meanwhile:
+            await self.meanwhile()
         return datetime.now(UTC)
 
     async def execute(self, *values: Any, **__: Any) -> None:
         self.executed.append(values)
+
+
+def record(offset: int) -> Any:
+    return SimpleNamespace(topic="t", partition=0, offset=offset, timestamp=1, headers=[], value=b"")
 
 
 class Member:
@@ -86,7 +98,7 @@ class Member:
 
     async def brought(self, *offsets: int) -> None:
         for offset in offsets:
-            await self.it._take([SimpleNamespace(topic="t", partition=0, offset=offset, timestamp=1, headers=[], value=b"")])
+            await self.it._take([record(offset)])
 
 
 def during(scenario: Callable[[Member], Awaitable[None]]) -> None:
@@ -206,6 +218,23 @@ def test_no_instant_is_written_while_what_was_passed_over_is_not_brought_again()
     assert asyncio.run(_written(30, in_doubt=True)) == []
 
 
+def test_no_instant_is_written_when_a_doubt_ended_while_it_was_found() -> None:
+    async def scenario() -> list[tuple[Any, ...]]:
+        pool, read = Pool(), Read(30)
+        progress = Progress(pool)  # type: ignore[arg-type]
+        await progress.write(read, {ONE}, read)  # type: ignore[arg-type]
+
+        async def doubted() -> None:
+            with progress.in_doubt():
+                await asyncio.sleep(0)
+
+        pool.meanwhile = doubted
+        await progress.write(read, {ONE}, read)  # type: ignore[arg-type]
+        return pool.executed
+
+    assert asyncio.run(scenario()) == []
+
+
 def test_a_clock_that_was_set_back_moves_no_instant_into_the_future() -> None:
     assert asyncio.run(_written(-60)) == []
 
@@ -220,5 +249,60 @@ def test_care_for_partitions_that_went_while_it_was_asked_for_is_not_taken() -> 
         member.pool.meanwhile = suspects.part
         await suspects.look({ONE: 5})
         assert suspects.way == (member._take, None)
+
+    during(scenario)
+
+
+def test_care_lasts_until_offsets_are_committed_so_that_what_kills_behind_the_first_batch_is_marked() -> None:
+    async def scenario(member: Member) -> None:
+        member.pool.found = [{"topic": "t", "part": 0, "attempts": 3, "guilty": None}]
+        suspects = Suspects(member.pool, member._take, member._take)  # type: ignore[arg-type]
+        await suspects.look({ONE: 5})
+        await suspects.take([record(5)])
+        assert suspects.way == (suspects.take, None)
+        await suspects.committed({TWO})
+        assert suspects.way == (suspects.take, None)
+        await suspects.committed({ONE, TWO})
+        assert suspects.way == (member._take, None)
+        assert member.pool.executed[1:] == [(CLEAR, "t", 0)]
+
+    during(scenario)
+
+
+def test_a_batch_that_is_given_up_asks_nothing_of_partitions_that_went() -> None:
+    async def scenario(member: Member) -> None:
+        await member.it.on_partitions_assigned(BOTH)  # type: ignore[arg-type]
+        went = asyncio.Event()
+
+        async def partitions_go() -> None:
+            member.pool.meanwhile = None
+            await member.it.on_partitions_revoked(BOTH)  # type: ignore[arg-type]
+            went.set()
+
+        member.it._stops.doubt()
+        member.pool.meanwhile = partitions_go
+        await member.brought(300)
+        assert went.is_set()
+        assert (member.pool.asked.count(LOOK), member.done) == (0, [])
+        await member.it.on_partitions_assigned(BOTH)  # type: ignore[arg-type]
+        await member.brought(5)
+        assert (member.pool.asked.count(LOOK), member.done) == (1, [5])
+
+    during(scenario)
+
+
+def test_a_partition_that_only_rested_while_its_topic_was_stopped_is_read_on() -> None:
+    async def scenario(member: Member) -> None:
+        await member.it.on_partitions_assigned(BOTH)  # type: ignore[arg-type]
+        member.it._rest()
+        member.it._stops.topics = {"t": 50}
+        member.it._read_on()
+        assert member.client.resting == set()
+        member.it._stops.hold(member.client, ONE)
+        member.it._rest()
+        member.it._read_on()
+        assert member.client.resting == {ONE}
+        await member.it._stops.look(member.client)
+        assert member.client.resting == set()
 
     during(scenario)

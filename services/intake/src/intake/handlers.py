@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from contracts import clinical, handoff, intake
-from contracts.envelope import OURS
 from contracts.event import Problem
 from contracts.referral import ReferralSubmitted, ReferralWithdrawn
+from contracts.topics import RESERVED
 from contracts.vocabulary import Need, age_band, episode_id
 from intake.commands import DiscloseIdentity
 from intake.domain.consent import JOURNEY, Consent
@@ -127,8 +127,8 @@ def episode_of_invalid(broken: Invalid) -> str | None:
 
 def _to_sender(event: ReferralSubmitted | ReferralWithdrawn | Invalid, facts: Facts[Context]) -> Objection | None:
     cause = facts.cause
-    if cause.source.startswith(OURS) and not facts.context.came_by_door(cause.actor):
-        return _objection("foreign-source", "ce_source", "reserved", f"a source that does not begin with {OURS}")
+    if cause.source.startswith(RESERVED) and not facts.context.came_by_door(cause.actor):
+        return _objection("foreign-source", "ce_source", "reserved", f"a source that does not begin with {', '.join(RESERVED)}")
     identifier = event.raw["identifier"] if isinstance(event, Invalid) else event.identifier
     if cause.subject != identifier:
         problem = "different-from-identifier" if cause.subject else "missing"

@@ -9,10 +9,10 @@ from secrets import token_bytes
 from pydantic_core import to_json
 
 from contracts.catalog import TYPES
-from contracts.envelope import HEADERS, OURS
+from contracts.envelope import HEADERS
 from contracts.record import read_record
 from contracts.refusal import EnvelopeError
-from contracts.topics import OWNED, REFERRALS, topic_of
+from contracts.topics import OWNED, REFERRALS, RESERVED, topic_of
 from ledger.entry import SALT_BYTES, LedgerEntry, digest_of
 from messaging.message import Record
 
@@ -59,7 +59,7 @@ def _of_an_inbound_one(record: Record, at: datetime, key: bytes) -> LedgerEntry:
         envelope, _ = read_record(record.headers, record.value)
     except EnvelopeError:
         return by_place(record, at, key)
-    if envelope.source.startswith((OURS, "kafka:")):
+    if envelope.source.startswith(RESERVED):
         return by_place(record, at, key)
     event_type = envelope.type if envelope.type in TYPES and topic_of(envelope.type) == record.topic else "unknown"
     subject = envelope.subject if record.topic != REFERRALS and _EPISODE.fullmatch(envelope.subject or "") else None

@@ -18,6 +18,8 @@ OWNED = {
     FOLLOWUP: "/rapport/followup",
     OVERSIGHT: "/rapport/oversight",
 }
+# How sources begin that nobody outside may take: ours, and what stands for a place or a taken name where events are claimed.
+RESERVED = ("/rapport/", "kafka:", "spoofed:")
 
 
 def parked_topic(service: str) -> str:

@@ -54,7 +54,8 @@ async def _raw_decoder(message: Any) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """What takes whole batches of its topics, which `ahead` has read; `breath` is the least pause in seconds after a small one.
+    """What takes whole batches of its topics, which `ahead` has read; `breath` is the least pause in seconds after a small
+    one, unless nothing in it was of any concern.
 
     A service that only writes records down gives its own, with a long breath, since nobody waits for it.
     """
@@ -121,7 +122,8 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]
         if self._partitions.wrong:
             await self._left.wait()
         records = await self._stops.passing(records, self._subscriber.consumer, given_up)
-        await self._suspects.meet(records)
+        # Of partitions that went, others are asked now.
+        await self._suspects.meet([] if given_up.is_set() else records)
         self._meters.batch_size.observe(len(records))
         self._consumer.handle, self._consumer.ahead = self._suspects.way
         began = monotonic()
@@ -146,7 +148,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]
     def _read_on(self) -> None:
         reading = self._subscriber.consumer
         if reading:
-            reading.resume(*filter(self._stops.lets, reading.assignment()))
+            reading.resume(*self._stops.free(reading.assignment()))
 
     def missing(self) -> str | None:
         """What keeps this member from reading: no assignment yet, or a broker that has not answered lately."""
@@ -188,6 +190,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]
             await asyncio.wait_for(self._heard.flush(reading), timeout=10)
             await asyncio.wait_for(reading.commit(news), timeout=10)
             self._committed |= news
+            await self._suspects.committed(news)
             return True
         except (KafkaError, *OF_DATABASE) as error:
             log.warning("offsets_not_committed", kind=type(error).__name__)

@@ -9,6 +9,7 @@ from typing import Any
 
 import asyncpg
 from aiokafka import ConsumerRecord, TopicPartition
+from aiokafka.errors import UnknownTopicOrPartitionError
 
 from messaging.consumer import Consumer
 
@@ -37,17 +38,21 @@ class Progress:
         self._pool = pool
         self._brought: dict[TopicPartition, int] = {}
         self._answered: dict[TopicPartition, tuple[int | None, int | None]] = {}
-        self._doubts = 0
+        self._doubts = self._doubted = 0
 
     async def begin(self, reading: Any, topics: Sequence[str]) -> None:
-        """Every partition of the topics counts from now on, whoever reads it."""
-        places = [(topic, part) for topic in topics for part in reading.partitions_for_topic(topic) or ()]
+        """Every partition of the topics counts from now on, whoever reads it; raises KafkaError while not all are known."""
+        parts = {topic: reading.partitions_for_topic(topic) for topic in topics}
+        if not all(parts.values()):
+            raise UnknownTopicOrPartitionError
+        places = [(topic, part) for topic, found in parts.items() for part in found]
         await self._pool.execute(BEGIN, *map(list, zip(*places, strict=True)))
 
     @contextmanager
     def in_doubt(self) -> Iterator[None]:
         """What the client has passed over may not have been brought: meanwhile no instant is written."""
         self._doubts += 1
+        self._doubted += 1
         try:
             yield
         finally:
@@ -64,10 +69,13 @@ class Progress:
 
     async def write(self, reading: Any, assigned: Collection[TopicPartition], consumer: Consumer) -> None:
         """A partition handled to its end is read up to the broker's last answer but one, another up to its newest record."""
+        if self._doubts:
+            return
+        doubted = self._doubted
         read = {tp: await self._read_until(reading, tp, consumer) for tp in assigned}
         now: datetime = await self._pool.fetchval(NOW)
         rows = [row for tp, at in read.items() if (row := _row(tp, now, at, consumer.newest.get(tp)))]
-        if rows and not self._doubts:
+        if rows and doubted == self._doubted:
             await self._pool.execute(READ_UP_TO, *map(list, zip(*rows, strict=True)))
 
     async def _read_until(self, reading: Any, tp: TopicPartition, consumer: Consumer) -> int | None:

@@ -2,7 +2,7 @@
 
 from contracts.envelope import Envelope
 from contracts.record import read_record
-from contracts.topics import OWNED
+from contracts.topics import OWNED, RESERVED
 from messaging import unreadable
 from messaging.message import Received, Record, Trouble
 from messaging.routes import Routes
@@ -23,7 +23,7 @@ def _read(record: Record, routes: Routes) -> Received | None:
     if envelope.type not in routes.events or envelope.type in routes.commands:
         return unreadable.unrouted(record, envelope, routes)
     owner = OWNED.get(record.topic)
-    if envelope.source == owner or not (owner or envelope.source.startswith(unreadable.NOBODYS)):
+    if envelope.source == owner or not (owner or envelope.source.startswith(RESERVED)):
         return bind(envelope, value, routes, record)
     barred = unreadable.barred(record, envelope)
     if isinstance(barred, Trouble):

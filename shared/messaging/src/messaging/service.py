@@ -245,21 +245,30 @@ class Service:
         left = await self._drain(monotonic() + self.settings.stop_within.total_seconds())
         await asyncio.gather(*(act() for act in self.at_stop), return_exceptions=True)
         log.info("service_stopped", left=left)
-        await self.pool.close()
+        await _at_most(_LET_GO_WITHIN, self.pool.close())
         for task in failed:
             task.result()
 
     async def _drain(self, deadline: float) -> int:
         left = -1
-        with suppress(Exception):
-            async with asyncio.timeout(deadline - monotonic()):
-                while left := await self.relay.turn():
-                    pass
-        with suppress(Exception):
-            async with asyncio.timeout(_LET_GO_WITHIN):
-                await self.relay.discard_producer()
-                await self.lease.release()
+
+        async def turns() -> None:
+            nonlocal left
+            while left := await self.relay.turn():
+                pass
+
+        await _at_most(deadline - monotonic(), turns())
+        for let_go in (self.relay.discard_producer, self.lease.release):
+            await _at_most(_LET_GO_WITHIN, let_go())
         return left
+
+
+async def _at_most(seconds: float, doing: Coroutine[Any, Any, Any]) -> None:
+    """Waits so long and no longer, also for what goes on when it is cancelled; that it failed is of no concern."""
+    task = asyncio.create_task(doing)
+    await asyncio.wait([task], timeout=max(0.0, seconds))
+    task.cancel()
+    task.add_done_callback(lambda done: done.cancelled() or done.exception())
 
 
 class _Server(uvicorn.Server):

@@ -5,7 +5,7 @@ Invariants: nothing of a stopped topic is handled or passed over; nothing here r
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -45,9 +45,9 @@ class Stops:
         """Something was parked by a fault of ours: the next batch waits for another look."""
         self._in_doubt = True
 
-    def lets(self, place: TopicPartition) -> bool:
-        """Whether it may be read on."""
-        return place.topic not in self.topics and place not in self.unreadable
+    def free(self, places: Collection[TopicPartition]) -> set[TopicPartition]:
+        """Those on which nothing is held. One of a stopped topic may be among them: its next record has it held."""
+        return set(places) - self._held
 
     def sentence(self) -> str:
         """What is not read on, and what a person has to do."""
@@ -68,7 +68,7 @@ class Stops:
             log.error("topic_stopped" if topic in found else "topic_resumed", topic=topic, count=found.get(topic, 0))
             self._meters.stopped.labels(topic).set(int(topic in found))
         self.topics = found
-        free = set(filter(self.lets, self._held))
+        free = {place for place in self._held if place.topic not in self.topics and place not in self.unreadable}
         self._held -= free
         if reading and free & reading.assignment():
             reading.resume(*(free & reading.assignment()))

@@ -1,6 +1,6 @@
 """Finds the record that kills its readers: taken alone, marked before it is read, and parked unread when it kills again."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -39,7 +39,7 @@ ALIVE = """
 
 
 class Suspects:
-    """Passes batches on; partitions without progress go record by record until one batch of theirs is through.
+    """Passes batches on; partitions without progress go record by record until offsets of theirs are committed.
 
     A record is guilty when two processes in a row ended while it alone was in hand; who lives on takes its mark away.
     """
@@ -75,18 +75,25 @@ class Suspects:
 
     async def part(self) -> None:
         """The partitions go to others while we are alive: no record of them has killed us."""
-        places, self._met, self._careful = sorted(self._careful), set(), {}
+        places, self._met, self._careful = self._careful.keys(), set(), {}
+        with suppress(*OF_DATABASE):
+            await self._alive(places)
+
+    async def _alive(self, places: Collection[TopicPartition]) -> None:
         if places:
-            with suppress(*OF_DATABASE):
-                await self._pool.execute(ALIVE, [tp.topic for tp in places], [tp.partition for tp in places], timeout=2)
+            await self._pool.execute(ALIVE, [tp.topic for tp in places], [tp.partition for tp in places], timeout=2)
 
     async def take(self, records: Sequence[ConsumerRecord]) -> None:
-        """One by one, until a batch of every partition that asks for care is through."""
+        """One by one, until every partition that asks for care has come on; what did not kill us is marked no longer."""
         for record in records:
             await self._alone(record)
-        for place in {TopicPartition(record.topic, record.partition) for record in records} & self._careful.keys():
+        await self._alive(self._careful.keys() & {TopicPartition(record.topic, record.partition) for record in records})
+
+    async def committed(self, places: Collection[TopicPartition]) -> None:
+        """These have come on for good: whoever reads them next begins behind what was through."""
+        for place in self._careful.keys() & places:
             await self._pool.execute(CLEAR, place.topic, place.partition)
-            del self._careful[place]
+            self._careful.pop(place, None)
 
     async def _alone(self, record: ConsumerRecord) -> None:
         place = TopicPartition(record.topic, record.partition)

@@ -18,12 +18,12 @@ async def is_content(batch: Sequence[Any], act: Callable[[Sequence[Any]], Awaita
     """True when the batch is to be bisected, False when a second try went through; raises what the infrastructure did.
 
     A timeout is tried once more: when the database answers an empty batch, and the same one runs into the same again, it is
-    the content's. A command's never is, since its caller asks again; nor is that of a message which is only to be parked in
-    its lane: it waits for whoever holds the lane's row.
+    the content's. A command's never is, since its caller asks again; nor is that of messages which are only to be parked in
+    their lanes: they wait for whoever holds the lane's row.
     """
     if not is_infrastructure(error):
         return True
-    if not isinstance(error, TIMEOUTS) or not all(map(_may_be_slow, batch)):
+    if not isinstance(error, TIMEOUTS) or not any(map(_may_be_slow, batch)):
         raise error
     await _ping(act)
     try:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from pydantic import ValidationError
 
-from contracts.envelope import OURS, Envelope
+from contracts.envelope import Envelope
 from contracts.event import Problem, problems_of
 from contracts.refusal import EnvelopeError
 from contracts.topics import OWNED, REFERRALS
@@ -15,8 +15,6 @@ from messaging.message import Received, Record, Trouble
 from messaging.parking import in_its_lane
 from messaging.routes import On, Routes
 
-# Sources that are ours, and what stands for a source in claims: nobody outside may take them.
-NOBODYS = (OURS, "kafka:", "spoofed:")
 _NULL = Problem(path="/", problem="null-character", expected="text without U+0000")
 
 

@@ -7,13 +7,13 @@ from typing import Any
 from pydantic import ValidationError
 
 from contracts.catalog import TYPES
-from contracts.envelope import OURS, Envelope
+from contracts.envelope import Envelope
 from contracts.event import REGISTRY, Problem, problems_of
 from contracts.parked import RecordParked
 from contracts.refusal import EnvelopeError
 from contracts.schemas import schema_of
 from contracts.structured import read_structured
-from contracts.topics import OWNED, topic_of
+from contracts.topics import OWNED, RESERVED, topic_of
 
 # message.max.bytes of a broker that was told nothing else: one record with its key and headers.
 BROKER_LIMIT = 1_048_588
@@ -71,8 +71,9 @@ def _problems_of_sender(envelope: Envelope) -> list[Problem]:
     owner = OWNED.get(topic_of(envelope.type))
     if owner and envelope.source != owner:
         found.append(Problem(path="/source", problem="foreign-source", expected=f"{owner}: nobody else says this event"))
-    if owner is None and envelope.source.startswith(OURS):
-        found.append(Problem(path="/source", problem="foreign-source", expected=f"a source of your own, not below {OURS}"))
+    if owner is None and envelope.source.startswith(RESERVED):
+        expected = f"a source of your own, below none of {', '.join(RESERVED)}"
+        found.append(Problem(path="/source", problem="foreign-source", expected=expected))
     return found
 
 

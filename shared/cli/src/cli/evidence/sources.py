@@ -107,6 +107,8 @@ class Topic:
 
     async def notes(self) -> Sequence[str]:
         """What is new since the last time."""
+        from aiokafka.errors import KafkaError
+
         from cli.events.kafka import reader, up_to_now
         from contracts.topics import CHECKPOINTS
 
@@ -115,7 +117,7 @@ class Topic:
         places = {tp: await self._consumer.position(tp) for tp in self._consumer.assignment()}
         try:
             return [(record.value or b"").decode(errors="replace") async for record in up_to_now(self._consumer)]
-        except StackError:
+        except (StackError, KafkaError):
             for tp, offset in places.items():
                 self._consumer.seek(tp, offset)
             raise
