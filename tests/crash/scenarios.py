@@ -9,7 +9,7 @@ from typing import Any
 import asyncpg
 from aiokafka import AIOKafkaConsumer
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
-from aiokafka.errors import CommitFailedError, KafkaError
+from aiokafka.errors import CommitFailedError, KafkaError, KafkaTimeoutError
 from tests.crash.invariants import Expected
 from tests.crash.world import Scenario, World
 from tests.support import kit
@@ -57,17 +57,38 @@ def bad_day(_: World) -> Sequence[Any]:
     ]  # fmt: skip
 
 
-def end_of_bad_day(world: World) -> Sequence[Expected]:
-    """What is refused is parked in its lane, or by its place when not even that works."""
-    refused = "unprocessable-UntranslatableCharacterError"
+def end_of_bad_day(_: World) -> Sequence[Expected]:
+    """What is refused is parked in its lane, also where the state cannot be read."""
+    refused, unreadable = "unprocessable-UntranslatableCharacterError", "unprocessable-ValidationError"
     return [Expected(
         {"s-1": [["p1", "p2", "p3", "p4", "p5"]], "s-2": [["p1", "d1"]], "s-3": [["p1", "d1"]]},
         [("parked", PORTAL, "s-2", refused), ("waiting", PORTAL, "s-2", "behind-parked"),
          ("parked", DESK, "s-3", refused), ("waiting", DESK, "s-3", "behind-parked"),
-         ("parked", f"kafka:{world.inbound}", None, "unprocessable-ValidationError"),
-         ("waiting", DESK, "s-bad", "journal-unknown")],
+         ("parked", PORTAL, "s-bad", unreadable), ("parked", DESK, "s-bad", unreadable)],
         timers=["broken", "early"],
     )]  # fmt: skip
+
+
+def worse(_: World) -> Sequence[Any]:
+    """Content that the database refuses, once when it is read and once when it is looked at again."""
+    return [
+        said("p1", do="open"), said("x", do="nul"), said("d1", "s-2", source=DESK), said("x", "s-2", do="nul", source=DESK),
+        said("p1", "s-2", do="open"), said("p2", "s-3", do="open"),
+    ]  # fmt: skip
+
+
+def cannot_be_parked() -> Sequence[Fault]:
+    """Nor can it be parked in its lane, at first."""
+    return [Fault("_settle park", "fetchval", asyncpg.DataError), Fault("_settle _park", "fetchval", asyncpg.DataError)]
+
+
+def worse_is_over(world: World) -> Sequence[Expected]:
+    """It is parked by its place, and put off in its lane; in its lane both times when somebody else tries again."""
+    lanes = {"s-1": [["p1"]], "s-2": [["p1", "d1"]], "s-3": [["p2"]]}
+    refused = "unprocessable-UntranslatableCharacterError"
+    by_place, in_lane = (f"kafka:{world.inbound}", None, "unprocessable-DataError"), (PORTAL, "s-1", refused)
+    put_off, halted = ("waiting", DESK, "s-2", "behind-parked"), ("parked", DESK, "s-2", refused)
+    return [Expected(lanes, [("parked", *place), row]) for place in (by_place, in_lane) for row in (put_off, halted)]
 
 
 async def spoilt(world: World) -> None:
@@ -91,8 +112,11 @@ def away() -> Sequence[Fault]:
 
 
 def no_commits() -> Sequence[Fault]:
-    """Offsets are not committed by the way, only when the partitions go."""
-    return [Fault("_commit turned", "wait_for", CommitFailedError, times=10_000)]
+    """Offsets are not committed by the way, only when the partitions go; where they begin is known at the second try."""
+    return [
+        Fault("_commit turned", "wait_for", CommitFailedError, times=10_000),
+        Fault("_start", "committed", KafkaTimeoutError),
+    ]
 
 
 def contended(world: World) -> Callable[[Any, Any], Awaitable[NoContext]]:
@@ -198,7 +222,7 @@ def all_of_the_flood(_: World) -> Sequence[Expected]:
 def slow() -> Sequence[Fault]:
     """A batch cannot be handed over, then runs into a timeout twice, and its halves do not; the same for timers."""
     return [
-        Fault("look meet", "fetch", asyncpg.InternalClientError),
+        Fault("look meet", "fetch", LookupError),
         Fault("_settle take", "fetchval", TimeoutError, times=2),
         Fault("_settle fire_due", "fetchval", TimeoutError, times=2),
     ]
@@ -244,6 +268,7 @@ def at_the_limit(_: World) -> Sequence[Expected]:
 SCENARIOS = [
     Scenario("an ordinary day", day, end_of_day, commands=[("c1", "s-4", "open")]),
     Scenario("a bad day", bad_day, end_of_bad_day, before=spoilt),
+    Scenario("a worse day", worse, worse_is_over, faults=cannot_be_parked),
     Scenario(
         "everything is away for a while", day, end_of_day, [("c1", "s-4", "open")], load=contended, faults=away, max_batch=4
     ),

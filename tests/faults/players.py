@@ -63,7 +63,7 @@ class Players:
             )
             try:
                 await consumer.start()
-                calm(consumer)
+                calm(consumer._client)
                 consumer.assign(list(self._next))
                 for tp, offset in self._next.items():
                     consumer.seek(tp, offset)

@@ -16,13 +16,6 @@ from messaging.settings import KitSettings
 FOR = 1.5
 
 
-class Consumer:
-    """As aiokafka's has it."""
-
-    def __init__(self, client: AIOKafkaClient) -> None:
-        self._client = client
-
-
 @pytest.mark.parametrize(("calmed", "least", "most"), [(False, 50, None), (True, 2, FOR / LEAST_PAUSE + 2)])
 def test_questions_about_a_cluster_that_is_away_have_a_pace(infra: Infra, calmed: bool, least: int, most: float | None) -> None:
     asked = asyncio.run(_questions(infra, calmed))
@@ -53,8 +46,8 @@ async def _questions(infra: Infra, calmed: bool) -> int:
 
     client._get_conn = nobody
     if calmed:
-        calm(Consumer(client))
-        calm(Consumer(client))
+        calm(client)
+        calm(client)
     until = monotonic() + FOR
     try:
         while (left := until - monotonic()) > 0:

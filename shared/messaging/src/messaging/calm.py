@@ -8,15 +8,11 @@ import asyncio
 from time import monotonic
 from typing import Any
 
-from aiokafka import AIOKafkaProducer
-
 LEAST_PAUSE = 0.25
 
 
-def calm(of: Any) -> None:
-    """Two questions of a consumer or producer about the cluster are so many seconds apart from now on; done twice, it is done
-    once."""
-    client = of.client if isinstance(of, AIOKafkaProducer) else of._client
+def calm(client: Any) -> None:
+    """From now on two questions of an AIOKafkaClient about its cluster are so many seconds apart; done twice, it is done once."""
     ask = client._metadata_update
     if getattr(ask, "is_calm", False):
         return

@@ -221,9 +221,10 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]
 
     async def on_partitions_assigned(self, assigned: Sequence[TopicPartition]) -> None:
         """Starts reading what is ours now; records that arrive before this is through wait."""
+        reading: Any = self._subscriber.consumer
         self.assigned, self.joined = set(assigned), True
-        self._partitions.look(self._subscriber.consumer)
-        calm(self._subscriber.consumer)
+        self._partitions.look(reading)
+        calm(reading._client)
         await self._look_up_starts()
 
     async def _look_up_starts(self) -> None:

@@ -146,7 +146,7 @@ class Service:
             bootstrap_servers=self.settings.kafka_bootstrap, acks="all", enable_idempotence=True, max_batch_size=512 * 1024,
             request_timeout_ms=60_000,
         )  # fmt: skip
-        calm(producer)
+        calm(producer.client)
         return producer
 
     async def _check_topics(self) -> None:
