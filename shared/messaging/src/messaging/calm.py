@@ -12,7 +12,7 @@ LEAST_PAUSE = 0.25
 
 
 def calm(client: Any) -> None:
-    """From now on two questions of an AIOKafkaClient about its cluster are so many seconds apart; done twice, it is done once."""
+    """Two questions of an AIOKafkaClient about its cluster are so far apart from now on; done twice, it is done once."""
     ask = client._metadata_update
     if getattr(ask, "is_calm", False):
         return
