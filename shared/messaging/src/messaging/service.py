@@ -45,9 +45,9 @@ log = structlog.get_logger()
 _STALE, _LET_GO_WITHIN = 30.0, 5.0
 # Every statement of ours is a transaction of its own, so a connection goes back to the pool without a round trip.
 _NOTHING_TO_RESET = partial(asyncio.sleep, 0)
-# After a turn that sent something the relay draws a breath, so that the next one has more to send; after a large one it turns
+# After a turn that sent a little the relay draws a breath, so that the next one has more to send; after a large one it turns
 # again at once.
-_BREATH, _MANY = 0.005, 500
+_BREATH, _MANY = 0.003, 100
 # How long the relay waits for word of a commit in its own process, and how often it looks for those of others.
 _UNTOLD, _ALONE = 0.25, 0.02
 NO_CONTEXT = NoContext()
@@ -193,12 +193,13 @@ class Service:
     async def _relay_turn(self) -> None:
         self._committed.clear()
         sent = await self.relay.turn()
+        if sent >= _MANY:
+            return
         if sent:
             await asyncio.sleep(_BREATH)
-        if sent < _MANY:
-            with suppress(TimeoutError):
-                told = "consume" in self._roles and "serve" in self._roles
-                await asyncio.wait_for(self._committed.wait(), _UNTOLD if told else _ALONE)
+        with suppress(TimeoutError):
+            told = "consume" in self._roles and "serve" in self._roles
+            await asyncio.wait_for(self._committed.wait(), _UNTOLD if told else _ALONE)
 
     async def _serve(self) -> None:
         app = http.new_app(f"Rapport {self.name}", self.live, self.ready, self.meters)
