@@ -61,11 +61,11 @@ def _appending(log: Path | None) -> Iterator[IO[bytes] | int]:
 
 
 def alive(process: Running | None) -> bool:
-    """Whether this very process still runs; a zombie does not."""
+    """Whether this very process still runs; a zombie does not, and one of our own is buried first: its pid would be taken."""
     if process is None:
         return False
-    if (child := _children.get(process.pid)) is not None and child.poll() is not None:
-        return False
+    if (child := _children.get(process.pid)) is not None:
+        return child.poll() is None
     started = _start_time(process.pid)
     return started is not None and abs(started - process.started) < 2
 
