@@ -138,7 +138,7 @@ def test_what_came_too_early_is_not_given_up_while_what_may_release_it_is_still_
         await read_up_to(replica, "now()")
         await asyncio.to_thread(kit.shift_clock, database, "3 hours")
         await looked(replica, 1)
-        waits = await replica.pool.fetchrow("SELECT outcome, retry_at - messaging.now() < '6 seconds' FROM messaging.parked")
+        waits = await replica.pool.fetchrow("SELECT outcome, retry_at - messaging.now() < '3 seconds' FROM messaging.parked")
         await read_up_to(replica, "now() + interval '3 hours'")
         await asyncio.to_thread(kit.shift_clock, database, "181 minutes")
         await looked(replica, 1)

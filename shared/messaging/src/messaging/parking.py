@@ -23,7 +23,7 @@ SET_ASIDE = ("waiting", "parked")
 _ALARM = "same-id-other-content"
 _READ = {*HEADERS, "content-type", "traceparent"}
 _FOREVER = timedelta(days=36500)
-_FIRST_LOOK, _SOON, _NEXT_LOOK, _MOMENT = (timedelta(seconds=n) for n in (1, 5, 60, 0.001))
+_FIRST_LOOK, _SOON, _NEXT_LOOK, _MOMENT = (timedelta(seconds=n) for n in (1, 2, 60, 0.001))
 # A larger body is not kept: a broker takes no such record unless somebody told it to.
 MAX_KEPT = 2 * 1024 * 1024
 TOO_LARGE = "too-large"
