@@ -2,13 +2,14 @@
 
 import argparse
 import asyncio
-import gc
 import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from time import perf_counter, process_time
 
 import uvloop
+
+from messaging.main import collect_seldom
 
 
 @dataclass(frozen=True)
@@ -42,9 +43,8 @@ def run(move: Callable[[Lane, Stopwatch], Awaitable[None]]) -> None:
     lane, watch = Lane(**vars(parser.parse_args())), Stopwatch()
 
     async def race() -> None:
-        # As a service of ours begins (`messaging.main`); for all contestants alike.
-        gc.freeze()
-        gc.set_threshold(50_000, 50, 1_000)
+        # As in a service of ours; for all contestants alike.
+        collect_seldom()
         await asyncio.wait_for(move(lane, watch), 300)
 
     uvloop.run(race())
