@@ -13,7 +13,7 @@ from aiokafka import TopicPartition
 from aiokafka.errors import KafkaTimeoutError
 from faststream.kafka import KafkaBroker
 
-from messaging.membership import Membership
+from messaging.membership import Membership, breath_after
 from messaging.metrics import Meters
 from messaging.progress import BEGIN, READ_UP_TO, Progress
 from messaging.suspects import CLEAR, LOOK, Suspects
@@ -88,6 +88,7 @@ def record(offset: int) -> Any:
 class Member:
     def __init__(self) -> None:
         self.done: list[int] = []
+        self.rested: list[set[TopicPartition]] = []
         self.client, self.pool = Client(), Pool()
         pool: Any = self.pool
         self.it = Membership(KafkaBroker("nowhere:1"), "g", ["t"], self._take, self._take, pool, Meters(), 500, 20, breath=0)
@@ -95,6 +96,7 @@ class Member:
 
     async def _take(self, records: Sequence[Any]) -> None:
         self.done += [record.offset for record in records]
+        self.rested.append(self.client.paused())
 
     async def brought(self, *offsets: int) -> None:
         for offset in offsets:
@@ -176,6 +178,27 @@ def test_every_partition_of_its_topics_holds_limits_also_one_that_nobody_has_rea
     async def scenario(member: Member) -> None:
         await member.it.on_partitions_assigned({ONE})  # type: ignore[arg-type]
         assert member.pool.executed == [(BEGIN, ["t", "t"], [0, 1])]
+
+    during(scenario)
+
+
+def test_the_more_a_batch_held_the_shorter_the_pause_for_more_and_a_slow_one_asks_for_longer() -> None:
+    def ms(count: int, took: float) -> float:
+        return round(breath_after(count, took, breath=0.02, largest=500) * 1000, 1)
+
+    assert [ms(count, 0.01) for count in (1, 50, 100, 200, 499)] == [19.9, 15.0, 10.0, 1.7, 1.7]
+    assert [ms(100, took) for took in (0.0005, 0.06, 0.12, 60)] == [8.0, 10.0, 20.0, 100.0]
+
+
+def test_fetching_rests_while_a_batch_is_in_hand_but_for_the_largest_behind_which_more_is_waiting() -> None:
+    async def scenario(member: Member) -> None:
+        await member.it.on_partitions_assigned(BOTH)  # type: ignore[arg-type]
+        for count in (499, 500):
+            await member.it._take([record(offset) for offset in range(count)])
+        assert member.it._taking
+        await member.it._taking
+        assert member.rested == [BOTH, set()]
+        assert not member.client.resting
 
     during(scenario)
 

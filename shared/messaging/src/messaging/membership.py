@@ -33,9 +33,10 @@ from messaging.trouble import OF_DATABASE
 
 log = structlog.get_logger()
 _LEAVE_WITHIN = 10.0
-# Round trips cost more than records: a breath after a small batch, at least a third of what the batch took, lets the next one
-# grow when the machine is busy. Batches of this size are large enough.
-BREATH, _LONGEST_BREATH, _FULL = 0.02, 0.1, 200
+# Round trips cost more than records: a breath after a batch lets the next one grow, the shorter the more was in it, since what
+# waits meanwhile comes in one piece that holds everybody up; longer when the machine is busy. From this share of the largest
+# batch on they are large enough.
+BREATH, _LONGEST_BREATH, _ENOUGH, _OF_ITS_TIME = 0.02, 0.1, 0.4, 1 / 6
 # A batch in which nothing was ours is through at once, and what is ours may be right behind it.
 _AT_ONCE, _SHORT_BREATH = 0.001, 0.008
 # Offsets that are not committed when a process dies are read again, which costs little; each commit costs every subject heard.
@@ -66,6 +67,14 @@ class Recording:
     ahead: Take | None = None
 
 
+def breath_after(count: int, took: float, breath: float, largest: int) -> float:
+    """Seconds of pause after a batch of so many records, of at most `largest`, that took so many seconds."""
+    if took < _AT_ONCE:
+        return _SHORT_BREATH
+    wanting = 1 - count / (_ENOUGH * largest)
+    return min(max(breath * wanting, took * _OF_ITS_TIME), _LONGEST_BREATH)
+
+
 class Membership(ConsumerRebalanceListener):  # type: ignore[misc]
     """Brings batches to the consumer and commits what it has done."""
 
@@ -74,7 +83,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]
         meters: Meters, max_batch: int, idle_ms: int, stops: Stops | None = None, breath: float = BREATH,
         ahead: Take | None = None,
     ) -> None:  # fmt: skip
-        self._breath, self._topics = breath, topics
+        self._breath, self._topics, self._max_batch = breath, topics, max_batch
         self._suspects = Suspects(pool, take, park, ahead)
         self._heard, self._partitions = Heard(pool), Partitions(topics)
         self._consumer, self._stops = Consumer(take, meters, self._heard.noted), stops or Stops(pool, meters)
@@ -115,8 +124,8 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]
 
     async def _hand_over(self, records: Sequence[ConsumerRecord]) -> None:
         # Under which assignment they came, before anything is waited for: under the next one they would be out of turn.
-        given_up, small = self._consumer.given_up, len(records) < _FULL
-        if small:
+        given_up, more = self._consumer.given_up, len(records) >= self._max_batch
+        if not more:
             self._rest()
         await self._looked.wait()
         if self._partitions.wrong:
@@ -128,15 +137,12 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]
         self._consumer.handle, self._consumer.ahead = self._suspects.way
         began = monotonic()
         before, self._taking = self._taking, asyncio.create_task(self._consumer.take(records, given_up))
-        if small:
+        if not more:
             await self._taking
-            await asyncio.sleep(self._breath_after(monotonic() - began))
+            await asyncio.sleep(breath_after(len(records), monotonic() - began, self._breath, self._max_batch))
             self._read_on()
         elif before:
             await before
-
-    def _breath_after(self, took: float) -> float:
-        return _SHORT_BREATH if took < _AT_ONCE else min(max(self._breath, took / 3), _LONGEST_BREATH)
 
     # A fetch that is asked for while a batch is in hand comes back with the first record there is, and what comes after that
     # one waits for yet another batch.
