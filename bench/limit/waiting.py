@@ -51,12 +51,13 @@ class Waits:
 
 
 async def wait(lane: Lane, watch: Stopwatch) -> None:
-    """Runs the service while its events come evenly, and prints what they waited; the first tenth warms up."""
+    """Prints that it is ready, then what events that come evenly waited; the first tenth warms up."""
     service = service_for(lane)
     running = asyncio.create_task(service.run(("consume", "relay")))
-    while not hasattr(service, "membership"):
+    while not hasattr(service, "membership") or service.membership.missing():
         await asyncio.sleep(0.002)
     waits = Waits(service)
+    print(json.dumps({"ready": True}), flush=True)
     watch.start()
     await until(service, lane.count)
     watch.stop()
