@@ -33,9 +33,8 @@ from messaging.trouble import OF_DATABASE
 
 log = structlog.get_logger()
 _LEAVE_WITHIN = 10.0
-# Round trips cost more than records: a breath after a batch lets the next one grow, the shorter the more was in it, since what
-# waits meanwhile comes in one piece that holds everybody up; longer when the machine is busy. From this share of the largest
-# batch on they are large enough.
+# Round trips cost more than records: a breath after a batch lets the next one grow. After a large one it is shorter, since what
+# waits meanwhile comes in one piece that holds everybody up; from this share of the largest batch on they are large enough.
 BREATH, _LONGEST_BREATH, _ENOUGH, _OF_ITS_TIME = 0.02, 0.1, 0.4, 1 / 6
 # A batch in which nothing was ours is through at once, and what is ours may be right behind it.
 _AT_ONCE, _SHORT_BREATH = 0.001, 0.008
@@ -71,7 +70,7 @@ def breath_after(count: int, took: float, breath: float, largest: int) -> float:
     """Seconds of pause after a batch of so many records, of at most `largest`, that took so many seconds."""
     if took < _AT_ONCE:
         return _SHORT_BREATH
-    wanting = 1 - count / (_ENOUGH * largest)
+    wanting = 1 - (count / (_ENOUGH * largest)) ** 2
     return min(max(breath * wanting, took * _OF_ITS_TIME), _LONGEST_BREATH)
 
 
