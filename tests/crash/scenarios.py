@@ -101,11 +101,11 @@ async def spoilt(world: World) -> None:
 
 
 def away() -> Sequence[Fault]:
-    """The database goes once before and once after it has written, the broker refuses a batch, a commit comes too late."""
+    """The database goes once before and once after it has written, the broker refuses a batch, a commit on the way is late."""
     gone = asyncpg.ConnectionDoesNotExistError
     return [
         Fault("_settle", "fetchval", gone, times=2), Fault("_settle", "fetchval", gone, "after"),
-        Fault("_send_group", "send_batch.result", KafkaError), Fault("_commit", "wait_for", CommitFailedError),
+        Fault("_send_group", "send_batch.result", KafkaError), Fault("_commit turned", "wait_for", CommitFailedError),
         Fault("renew turn", "fetch", gone), Fault("_settle turn", "fetchval", gone),
         Fault("look turned", "fetch", gone, times=3), Fault("fire_due", "fetch", gone), Fault("look_again", "fetch", gone),
     ]  # fmt: skip
