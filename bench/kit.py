@@ -85,31 +85,21 @@ async def contest(stack: Stack, options: argparse.Namespace) -> dict[str, list[d
     return found
 
 
-async def relay_waits(stack: Stack, options: argparse.Namespace, rate: float) -> dict[str, Any]:
-    """What events that come at this rate wait between commit and acknowledgement: the median round, and every round's p99."""
-    count, first, rounds = int(rate * options.seconds), options.rounds * options.events, list[dict[str, float]]()
-    for turn in range(options.rounds):
-        rounds.append(await waits(stack, f"waiting_{turn}", rate, range(first + turn * count, first + (turn + 1) * count)))
-        print(f"  round {turn}  waiting", rounds[-1], flush=True)
-    rounds.sort(key=lambda r: r["relay_p99_ms"])
-    return {**rounds[len(rounds) // 2], "relay_rounds": [r["relay_p99_ms"] for r in rounds]}
-
-
-async def waits(stack: Stack, name: str, rate: float, numbers: range) -> dict[str, float]:
-    """Starts the kit in a process of its own and, once it is ready, sends it these events at this rate."""
-    process = await start(stack, "waiting", name, len(numbers))
+async def relay_waits(stack: Stack, options: argparse.Namespace, rate: float) -> dict[str, float]:
+    """Once the service is ready events come at this rate; what they waited between commit and acknowledgement."""
+    count, first = int(rate * options.seconds), options.rounds * options.events
+    process = await start(stack, "waiting", "waiting", count)
     assert process.stdout
     await process.stdout.readline()
     async with AIOKafkaProducer(bootstrap_servers=stack.kafka_bootstrap, max_batch_size=_BATCH) as producer:
         began, sent = perf_counter(), 0
-        while sent < len(numbers):
-            due = min(len(numbers), int((perf_counter() - began) * rate))
-            await publish(producer, numbers[sent:due])
+        while sent < count:
+            due = min(count, int((perf_counter() - began) * rate))
+            await publish(producer, range(first + sent, first + due))
             sent = due
             await asyncio.sleep(_SLICE)
     result = await result_of(process, "waiting")
-    await drop(stack, name)
-    return {figure: round(result[figure], 1) for figure in ("relay_p50_ms", "relay_p99_ms")}
+    return {name: round(result[name], 1) for name in ("relay_p50_ms", "relay_p99_ms")}
 
 
 def figures(found: Mapping[str, Sequence[Mapping[str, float]]]) -> dict[str, Any]:
@@ -141,8 +131,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").replace("\n", " "))
     parser.add_argument("--events", type=int, default=60_000, help="events in a round for the kit and for bare clients")
     parser.add_argument("--common", type=int, default=2_000, help="events in a round for the common way")
-    parser.add_argument("--rounds", type=int, default=3, help="of everything; the median counts")
-    parser.add_argument("--seconds", type=float, default=20, help="length of a round of the even load for the relay")
+    parser.add_argument("--rounds", type=int, default=3, help="medians of so many")
+    parser.add_argument("--seconds", type=float, default=20, help="length of the even load for the relay")
     parser.add_argument("--soak", type=float, default=10, help="minutes under which memory is watched; 0 for none")
     parser.add_argument("--out", type=Path, default=RESULTS, help="where the figures are written")
     options = parser.parse_args()
