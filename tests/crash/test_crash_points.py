@@ -128,7 +128,9 @@ def test_a_service_killed_at_any_await_goes_on_where_it_was(
     told = f"killed at {len(killed)} of {source.count} awaits, {len(when)} of {len(source.sites)} moments, {len(fell)} deaths"
     print(told)
     record_property("crash_points", told)
-    assert [said for world in worlds for said in world.violations] == []
+    violations = [said for world in worlds for said in world.violations]
+    print(*violations, sep="\n")
+    assert violations == []
     assert sites ^ killed == set()
     assert len(killed) == source.count > 0
     if AIM is not awaits:
