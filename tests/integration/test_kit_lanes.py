@@ -222,6 +222,19 @@ def test_a_record_that_killed_its_readers_is_parked_again_before_it_is_read_agai
     assert inbox(database)[kit.PORTAL, "killer"] == "applied"
 
 
+def test_what_was_parked_by_its_place_is_not_parked_again_in_its_lane(database: FreshDatabase) -> None:
+    """A process may die before its offset is committed, and its successor may be able to park it in its lane."""
+
+    async def scenario(replica: Replica) -> None:
+        refused, fine = said("x", do="nul"), said("p1", "s-2", do="open")
+        await replica.deciding.park([refused], "unprocessable-DataError")
+        await replica.take(refused, fine)
+
+    during(database, scenario)
+    assert parked(database) == [("parked", f"kafka:{CLINICAL}", None, "unprocessable-DataError")]
+    assert (blocked(database), journal(database, "s-2")) == ([], ["p1"])
+
+
 @pytest.mark.parametrize(
     ("topic", "reason", "ours"),
     [
