@@ -38,8 +38,9 @@ class Trouble:
 class Received:
     """A message with everything needed to decide it; filled while it is read, and then only read.
 
-    `claim` is the (source, id) it is known by; `lane_row` is its row when it was set aside before, `gives_up_at` the end of
-    its patience if it is still early, None while not all was read that may release it.
+    `claim` is the (source, id) it is known by, `place` the one under which it may stand parked already; `lane_row` is its
+    row when it was set aside before, `gives_up_at` the end of its patience if it is still early, None while not all was
+    read that may release it.
     """
 
     envelope: Envelope
@@ -51,6 +52,7 @@ class Received:
     data: Event | Command | Invalid | DueTimer | None = None
     trouble: Trouble | None = None
     record: Record | None = None
+    place: tuple[str, str] | None = None
     lane_row: int | None = None
     gives_up_at: datetime | None = None
     digest: bytes | None = None

@@ -79,7 +79,8 @@ def unprocessable(message: Received, error: Exception) -> Received:
 
 def in_its_lane(message: Received, trouble: Trouble) -> Received:
     """The message with a handler that only says what is wrong."""
-    return replace(message, route=message.route and replace(message.route, handler=Parks(trouble)))
+    place = _place(message.record) if message.record else None
+    return replace(message, place=place, route=message.route and replace(message.route, handler=Parks(trouble)))
 
 
 def done_before(
@@ -100,24 +101,19 @@ def done_before(
 
 
 async def look_up_places(connection: Any, snapshot: Snapshot, messages: Placed) -> None:
-    """Of messages whose (source, id) stands for other content, or that are to be parked in their lane: which of their places
-    are parked already, as after a death before the offset was committed."""
-    asked = {_place(m.record): m for _, m in messages if m.record and (_parks(m) or _is_other(m, snapshot))}
-    if asked:
-        known = await connection.fetch(KNOWN, *(list(column) for column in zip(*asked, strict=True)))
-        for place in ((row["source"], row["id"]) for row in known):
-            message = asked[place]
-            snapshot.done[place] = Answer("parked", _ALARM), b"", 0
+    """Of messages whose (source, id) stands for other content: which of their places are parked already.
+
+    One that is to be parked in its lane, and stands parked by its place since before a death, is done with.
+    """
+    for _, message in messages:
+        if message.place in snapshot.done:
             snapshot.done.setdefault(message.claim, (Answer("parked"), digest_of(message), 0))
-
-
-def _parks(message: Received) -> bool:
-    return message.lane_row is None and message.route is not None and isinstance(message.route.handler, Parks)
-
-
-def _is_other(message: Received, snapshot: Snapshot) -> bool:
-    done = snapshot.done.get(message.claim)
-    return done is not None and done[1] != digest_of(message)
+    places = [
+        _place(m.record) for _, m in messages if m.record and (done := snapshot.done.get(m.claim)) and done[1] != digest_of(m)
+    ]
+    if places:
+        known = await connection.fetch(KNOWN, *(list(column) for column in zip(*places, strict=True)))
+        snapshot.done |= {(row["source"], row["id"]): (Answer("parked", _ALARM), b"", 0) for row in known}
 
 
 def set_aside(

@@ -47,7 +47,8 @@ class Processor:
     async def _settle(self, part: Placed) -> Mapping[int, Answer]:
         async with self._pool.acquire() as connection:
             snapshot = await Snapshot.read(connection, [message for _, message in part], self._routes, self._load)
-            await parking.look_up_places(connection, snapshot, part)
+            if snapshot.done:
+                await parking.look_up_places(connection, snapshot, part)
             draft = Draft(self._source, self._topic, snapshot.now)
             judged = {place: self._judge(message, snapshot, draft) for place, message in part}
             lost = set(await connection.fetchval(WRITE, *draft.columns())) if draft.claims else set()

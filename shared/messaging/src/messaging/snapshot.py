@@ -51,7 +51,7 @@ class Snapshot:
     @classmethod
     async def read(cls, connection: Any, messages: Sequence[Received], routes: Routes, load: Load) -> "Snapshot":
         """One round trip for the kit, and one for the context of services that have one."""
-        claims = {m.claim for m in messages}
+        claims = {claim for m in messages for claim in (m.claim, m.place) if claim}
         keys = {(m.kept.kind, m.subject) for m in messages if m.kept and not m.trouble}
         timers = [m.envelope.id for m in messages if isinstance(m.data, DueTimer)]
         asked = [c[0] for c in claims], [c[1] for c in claims], [k[0] for k in keys], [k[1] for k in keys], timers
