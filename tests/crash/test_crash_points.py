@@ -113,7 +113,10 @@ async def killed_everywhere(worlds: Sequence[World]) -> None:
 
 @pytest.mark.timeout(600)
 def test_a_service_killed_at_any_await_goes_on_where_it_was(
-    infra: Infra, monkeypatch: pytest.MonkeyPatch, record_property: Callable[[str, object], None]
+    infra: Infra,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    record_property: Callable[[str, object], None],
 ) -> None:
     """CRASH_POINTS=moments kills before and after each of them, CRASH_POINTS=ways on each way that leads there, too."""
     source = Source(MODULES, LEFT_OUT)
@@ -126,7 +129,8 @@ def test_a_service_killed_at_any_await_goes_on_where_it_was(
     sites = {(site.file, site.line, site.column) for site in source.sites}
     when = {site for point in fell for site in point.path}
     told = f"killed at {len(killed)} of {source.count} awaits, {len(when)} of {len(source.sites)} moments, {len(fell)} deaths"
-    print(told)
+    with capsys.disabled():
+        print(f"\n{told}")
     record_property("crash_points", told)
     violations = [said for world in worlds for said in world.violations]
     print(*violations, sep="\n")
