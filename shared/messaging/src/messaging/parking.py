@@ -79,7 +79,7 @@ def unprocessable(message: Received, error: Exception) -> Received:
 
 def in_its_lane(message: Received, trouble: Trouble) -> Received:
     """The message with a handler that only says what is wrong."""
-    place = _place(message.record) if message.record else None
+    place = place_of(message.record) if message.record else None
     return replace(message, place=place, route=message.route and replace(message.route, handler=Parks(trouble)))
 
 
@@ -94,7 +94,7 @@ def done_before(
         return number, replace(answer, duplicate=True)
     if message.record is None:
         return number, Answer("refused", _ALARM)
-    place = _place(message.record)
+    place = place_of(message.record)
     if place in snapshot.done:
         return 0, Answer("parked", _ALARM, duplicate=True)
     return set_aside(draft, replace(message, claim=place, trouble=Trouble(_ALARM, "ce_id")), None, policy)
@@ -109,7 +109,7 @@ async def look_up_places(connection: Any, snapshot: Snapshot, messages: Placed) 
         if message.place in snapshot.done:
             snapshot.done.setdefault(message.claim, (Answer("parked"), digest_of(message), 0))
     places = [
-        _place(m.record) for _, m in messages if m.record and (done := snapshot.done.get(m.claim)) and done[1] != digest_of(m)
+        place_of(m.record) for _, m in messages if m.record and (done := snapshot.done.get(m.claim)) and done[1] != digest_of(m)
     ]
     if places:
         known = await connection.fetch(KNOWN, *(list(column) for column in zip(*places, strict=True)))
@@ -193,7 +193,8 @@ def _keyed(record: Record, policy: Policy) -> str:
     return blake2b(record.value or b"", digest_size=32, key=policy.key[:64]).hexdigest()
 
 
-def _place(record: Record) -> Claim:
+def place_of(record: Record) -> Claim:
+    """The (source, id) of a record by where it stands in Kafka."""
     return f"kafka:{record.topic}", f"{record.partition}-{record.offset}"
 
 

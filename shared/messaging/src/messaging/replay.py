@@ -22,6 +22,7 @@ from contracts.topics import PARTITIONS
 from messaging import logs, machinery
 from messaging.consumer import Consumer
 from messaging.gaps import Heard
+from messaging.parking import place_of
 from messaging.service import Service
 
 # Records that were parked unread, or that nobody can read, are known by their place.
@@ -148,9 +149,10 @@ class Fill:
         self.tally.outcomes += self._counted() - before
 
     async def _take(self, records: Sequence[ConsumerRecord]) -> None:
-        places = [f"kafka:{r.topic}" for r in records], [f"{r.partition}-{r.offset}" for r in records]
-        aside = {tuple(row) for row in await self._service.pool.fetch(PLACES, *places)}
-        left = [r for r, place in zip(records, zip(*places, strict=True), strict=True) if place not in aside]
+        places = [place_of(record) for record in records]
+        asked = [source for source, _ in places], [id_ for _, id_ in places]
+        aside = {tuple(row) for row in await self._service.pool.fetch(PLACES, *asked)}
+        left = [record for record, place in zip(records, places, strict=True) if place not in aside]
         if left:
             await self._service.recording.take(left)
         self._service.meters.handled.labels("duplicate").inc(len(records) - len(left))

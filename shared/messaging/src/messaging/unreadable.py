@@ -12,7 +12,7 @@ from contracts.refusal import EnvelopeError
 from contracts.topics import OWNED, REFERRALS
 from messaging.decision import Invalid
 from messaging.message import Received, Record, Trouble
-from messaging.parking import in_its_lane
+from messaging.parking import in_its_lane, place_of
 from messaging.routes import On, Routes
 
 _NULL = Problem(path="/", problem="null-character", expected="text without U+0000")
@@ -20,7 +20,7 @@ _NULL = Problem(path="/", problem="null-character", expected="text without U+000
 
 def by_place(record: Record, trouble: Trouble) -> Received:
     """A record without an identity of its own: it is known by its place, and parked alone."""
-    source, place = f"kafka:{record.topic}", f"{record.partition}-{record.offset}"
+    source, place = place_of(record)
     envelope = Envelope(id=place, source=source, type="unreadable", time=datetime.now(UTC))
     return Received(envelope, (source, place), record.value or b"", trouble=trouble, record=record)
 
