@@ -1,12 +1,15 @@
 """What a batch costs does not grow with the tables: rows are found through indexes, by old plans too."""
 
+from datetime import timedelta
 from typing import Any
 
 import asyncpg
 import pytest
 from tests.support import kit
-from tests.support.kit import Replica, during, said
+from tests.support.kit import SOURCE, Replica, during, said
 from tests.support.stack import FreshDatabase, Infra
+
+from messaging.pruning import Pruning
 
 TABLES = ("inbox", "state", "timer", "outbox")
 ROWS_READ = """
@@ -54,3 +57,17 @@ def test_batches_and_due_timers_find_their_rows_through_indexes_when_the_tables_
         return after - before
 
     assert during(database, scenario) < 3000
+
+
+def test_pruning_looks_at_no_claim_when_none_is_old(database: FreshDatabase) -> None:
+    async def scenario(replica: Replica) -> int:
+        owner = await asyncpg.connect(database.owner_dsn)
+        await owner.execute(MUCH + "ANALYZE messaging.inbox")
+        before = await rows_read(replica, owner)
+        for _ in range(12):
+            await Pruning(replica.pool, SOURCE, timedelta(days=7), timedelta(days=30)).turn()
+        after = await rows_read(replica, owner)
+        await owner.close()
+        return after - before
+
+    assert during(database, scenario) < 500

@@ -18,7 +18,9 @@ OLD_CLAIMS = """
             WHERE at < $1 AND outcome NOT IN ('waiting', 'parked') AND NOT EXISTS (
                   SELECT FROM messaging.parked p WHERE p.source = old.source AND p.id = old.id) ORDER BY at LIMIT $2) o
      WHERE i.source = o.source AND i.id = o.id AND i.outcome NOT IN ('waiting', 'parked')"""
-ANY_OLD_CLAIM = "SELECT EXISTS (SELECT FROM messaging.inbox WHERE at < $1 AND outcome NOT IN ('waiting', 'parked'))"
+# In the order of an index: as a plain EXISTS its plan takes a third of all claims for old, and reads them all to find none.
+ANY_OLD_CLAIM = """
+    SELECT (SELECT at FROM messaging.inbox WHERE outcome NOT IN ('waiting', 'parked') ORDER BY at LIMIT 1) < $1"""
 
 
 class Pruning:
