@@ -3,8 +3,9 @@
 import asyncio
 import json
 from collections import Counter, defaultdict, deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from itertools import chain
 from time import perf_counter
 from typing import Any
 
@@ -30,22 +31,21 @@ class Waits:
         """A connection whose writes are timed."""
         async with self._pool.acquire() as connection:
             self._connection = connection
-            self.fetch, self.execute = connection.fetch, connection.execute
             yield self
 
-    async def fetchval(self, statement: str, *values: Any) -> Any:
+    async def fetch(self, statement: str, *values: Any) -> Any:
         """As the connection's; a write notes when it returned."""
-        answer = await self._connection.fetchval(statement, *values)
+        answer = await self._connection.fetch(statement, *values)
         if statement == WRITE:
             now = perf_counter()
             for shard, count in Counter(values[_SHARDS_OF_WRITE]).items():
                 self._commits[shard].extend([now] * count)
         return answer
 
-    async def _sending(self, producer: Any, shard: int, rows: Sequence[Any]) -> None:
-        await self._send_shard(producer, shard, rows)
+    async def _sending(self, producer: Any, shard: int, topics: dict[str, list[Any]], end: int) -> None:
+        await self._send_shard(producer, shard, topics, end)
         now = perf_counter()
-        for _ in rows:
+        for _ in chain(*topics.values()):
             if self._commits[shard]:
                 self.milliseconds.append((now - self._commits[shard].popleft()) * 1000)
 

@@ -109,7 +109,7 @@ async def opened(database: FreshDatabase) -> AsyncIterator[Intake]:
 
     async with asyncpg.create_pool(database.runtime_dsn, min_size=1, max_size=4) as pool:
         policy = Policy("intake.parked.v1", Clocks().handoff_answer_within, b"key")
-        processor = Processor(pool, ROUTES, "/rapport/intake", INTAKE, load, policy, lambda: None)
+        processor = Processor(pool, ROUTES, "/rapport/intake", INTAKE, load, policy, lambda *_: None)
         door = Door(ROUTES, processor, 100)
         app = new_app("intake", well, well, Meters())
         doors = Doors(SimpleNamespace(source="/rapport/intake", pool=pool, door=door), keys, context)  # type: ignore[arg-type]

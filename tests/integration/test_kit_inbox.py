@@ -141,6 +141,31 @@ def test_a_duplicate_in_the_batch_of_a_loser_is_answered_with_what_was_committed
     assert journal(database) == ["w1", "rival", "w2"]
 
 
+@pytest.mark.parametrize("known", [True, False])
+def test_who_lost_three_times_decides_under_the_lock_of_the_subject_and_cannot_lose_again(
+    database: FreshDatabase, known: bool
+) -> None:
+    """A rival says something after each of its reads; the first of them that has to wait for the lock is done behind it."""
+    rivals: list[Replica] = []
+    rivalling: list[asyncio.Task[Any]] = []
+
+    async def load(connection: Any, messages: Any) -> Any:
+        rivalling.append(asyncio.create_task(rivals[0].handle(said(f"rival-{len(rivalling)}", do="open"))))
+        await asyncio.wait(rivalling[-1:], timeout=0.3)
+        return NoContext()
+
+    async def scenario(replica: Replica) -> None:
+        async with kit.replicas(database) as others:
+            rivals.extend(others)
+            if known:
+                await others[0].handle(said("first", do="open"))
+            await replica.handle(said("mine", do="open"))
+            await asyncio.gather(*rivalling)
+
+    during(database, scenario, load=load)
+    assert journal(database) == [*["first"] * known, "rival-0", "rival-1", "rival-2", "mine", "rival-3"]
+
+
 def test_the_claims_of_a_loser_are_rolled_back_and_those_of_the_winners_stay(database: FreshDatabase) -> None:
     seen: list[dict[tuple[str, str], str]] = []
 

@@ -16,6 +16,7 @@ from tests.support import kit
 from tests.support.kit import Replica, during, journal, outbox, said
 from tests.support.stack import FreshDatabase, Infra
 
+from messaging.decision import NoContext
 from messaging.lease import Lease
 from messaging.metrics import Meters
 from messaging.outbox import MAX_VALUE, shard_of
@@ -162,7 +163,12 @@ class Broker:
 
 
 def relay_of(pool: Any, producer: Any, owner: str = "one", lease: timedelta = timedelta(seconds=10)) -> Relay:
-    return Relay(pool, producer, Lease(pool, owner, lease), Meters())
+    return Relay(producer, Lease(pool, owner, lease), Meters())
+
+
+def rows_of(database: FreshDatabase) -> list[tuple[int, str, bytes]]:
+    """The outbox as (number, key, value), in its order."""
+    return [tuple(row) for row in kit.sql(database, "SELECT n, key, value FROM messaging.outbox ORDER BY n")]
 
 
 def first_occurrences(log: list[tuple[str, bytes]]) -> dict[str, list[bytes]]:
@@ -194,6 +200,80 @@ def test_an_error_of_the_producer_loses_nothing_and_first_occurrences_stay_in_or
     asyncio.run(run())
     assert first_occurrences(broker.log) == {key: [f"{key}:{n:02}".encode() for n in range(30)] for key in keys}
     assert broker.started == broker.stopped > 1
+
+
+def test_what_its_own_process_committed_is_sent_without_being_read_back(database: FreshDatabase) -> None:
+    looks = 0
+
+    async def run(replica: Replica) -> tuple[int, int, list[tuple[str, bytes]]]:
+        broker = Broker(most=50)
+        relay = relay_of(replica.pool, broker)
+        looked = relay._lease.next
+
+        async def look(*how: Any) -> Any:
+            nonlocal looks
+            looks += 1
+            return await looked(*how)
+
+        relay._lease.next = look  # type: ignore[assignment, method-assign]
+        replica.processor._committed = relay.hand
+        assert (await relay.turn(), looks) == (0, 1)
+        await replica.handle(said("w1", do="open"), said("w1", "s-2", do="open"))
+        await replica.handle(said("w2"))
+        assert (await relay.turn(), looks) == (3, 1)
+        assert (await relay.turn(), looks) == (0, 2), "and then the database is told"
+        sent = await replica.pool.fetchval("SELECT max(sent) FROM messaging.relay")
+        return sent, await replica.pool.fetchval("SELECT max(n) FROM messaging.outbox"), broker.log
+
+    sent, last, log = during(database, run)
+    assert sent == last
+    assert [value for key, value in log if key == "s-1"] == [row[2] for row in rows_of(database) if row[1] == "s-1"]
+    assert len(log) == 3
+
+
+def test_what_another_process_wrote_in_between_is_not_overtaken(database: FreshDatabase) -> None:
+    async def run(mine: Replica, other: Replica) -> list[tuple[str, bytes]]:
+        broker = Broker(most=50)
+        relay = relay_of(mine.pool, broker)
+        mine.processor._committed = relay.hand
+        await mine.handle(said("w1", do="open"))
+        await relay.turn()
+        for n in range(5):
+            await other.handle(said(f"other-{n}"))
+            await mine.handle(said(f"mine-{n}"))
+            assert await relay.turn() == 2
+        return broker.log
+
+    log = during(database, run, count=2)
+    assert [value for _, value in log] == [row[2] for row in rows_of(database)]
+
+
+def test_what_was_lost_in_a_race_is_not_handed_over(database: FreshDatabase) -> None:
+    rivals: list[Replica] = []
+
+    async def load(connection: Any, messages: Any) -> Any:
+        if len(messages) == 2:
+            await rivals[0].handle(said("rival", "s-1"))
+        return NoContext()
+
+    async def run(replica: Replica) -> list[tuple[str, bytes]]:
+        broker = Broker(most=50)
+        relay = relay_of(replica.pool, broker)
+        replica.processor._committed = relay.hand
+        async with kit.replicas(database) as others:
+            rivals.extend(others)
+            await others[0].handle(said("w0", "s-1", do="open"), said("w0", "s-2", do="open"))
+            await relay.turn()
+            await replica.handle(said("w1", "s-1"), said("w1", "s-2"))
+        while await relay.turn():
+            pass
+        return broker.log
+
+    log = during(database, run, load=load)
+    assert len(log) == len(set(log)) == 5
+    assert {key: [v for k, v in log if k == key] for key in ("s-1", "s-2")} == {
+        key: [row[2] for row in rows_of(database) if row[1] == key] for key in ("s-1", "s-2")
+    }
 
 
 def test_a_relay_that_was_away_while_another_took_over_cannot_move_the_cursor(database: FreshDatabase) -> None:

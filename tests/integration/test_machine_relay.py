@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import count
 from time import monotonic
@@ -21,6 +21,7 @@ from tests.support.machines import Machine, run_often
 from tests.support.stack import Infra
 
 from contracts.topics import PARTITIONS
+from messaging.draft import WRITE, Draft
 from messaging.lease import Lease
 from messaging.metrics import Meters
 from messaging.outbox import shard_of
@@ -95,7 +96,7 @@ class Relays(Machine):
 
     def _relay(self) -> Relay:
         lease = Lease(self.pool, f"relay-{next(self.names)}", A_DAY)
-        return Relay(self.pool, lambda: Producer(self.bootstrap, self.trouble, self.meanwhile), lease, Meters())
+        return Relay(lambda: Producer(self.bootstrap, self.trouble, self.meanwhile), lease, Meters())
 
     def _rows(self, keys: Sequence[str]) -> list[tuple[str, str]]:
         return [(key, f"{key}:{next(self.numbers)}") for key in keys]
@@ -114,6 +115,18 @@ class Relays(Machine):
     def write(self, keys: list[str]) -> None:
         rows = self._rows(keys)
         self.run(self._append(self.pool, rows))
+        self._committed(rows)
+
+    @rule(keys=keys, to=relays, turns=st.booleans())
+    def write_and_hand_over(self, keys: list[str], to: int, turns: bool) -> None:
+        """As a service does: the relay of its own process is told where the batch stands."""
+        if turns:
+            self.turn(to, 4, [])
+        rows = self._rows(keys)
+        draft = Draft("/rapport/followup", self.topic, datetime.now(UTC))
+        draft.out = [(1, shard_of(key), self.topic, key, json.dumps([("ce_id", word)]), word.encode()) for key, word in rows]
+        ((_, *told),) = self.run(self.pool.fetch(WRITE, *draft.columns()))
+        self.relays[to].hand([row[1:] for row in draft.out], zip(*told, strict=True))
         self._committed(rows)
 
     @rule(keys=keys, others=keys, commits=st.booleans(), by=relays, most=per_shard)
@@ -143,10 +156,10 @@ class Relays(Machine):
         self.run(self._turn(by, most, faults))
 
     async def _turn(self, by: int, most: int, faults: Sequence[str | None] = ()) -> None:
-        """Nothing is sent by one that has lost its shards to another."""
+        """One that has lost its shards to another, and does not know, sends no more than what it has in hand."""
         relay, sent = self.relays[by], -1
         self._leased(relay)
-        holds = self.holder == relay._lease.owner
+        holds = self.holder == relay._lease.owner or bool(relay._handed)
         self.trouble[:] = faults
         with suppress(KafkaError):
             sent = await relay.turn(most)

@@ -179,7 +179,7 @@ async def replicas(database: FreshDatabase, stores: Sequence[Store]) -> AsyncIte
     try:
         yield [
             Processor(
-                pool, ROUTES, "/rapport/matching", "matching.events.v1", store.load, policy, lambda: None, store.keep
+                pool, ROUTES, "/rapport/matching", "matching.events.v1", store.load, policy, lambda *_: None, store.keep
             )
             for pool, store in zip(pools, stores, strict=True)
         ]  # fmt: skip

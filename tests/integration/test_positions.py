@@ -76,9 +76,9 @@ def speaking(
         for nr in range(count):
             pool = await asyncpg.create_pool(database.runtime_dsn, min_size=1, max_size=3)
             policy = Policy(topics[1], timedelta(hours=1), b"key")
-            processor = Processor(pool, ROUTES, SOURCE, topics[0], NoContext(), policy, lambda: None)
+            processor = Processor(pool, ROUTES, SOURCE, topics[0], NoContext(), policy, lambda *_: None)
             lease = Lease(pool, f"relay-{nr}", timedelta(seconds=30))
-            relay = Relay(pool, lambda: AIOKafkaProducer(bootstrap_servers=infra.bootstrap, acks="all"), lease, Meters())
+            relay = Relay(lambda: AIOKafkaProducer(bootstrap_servers=infra.bootstrap, acks="all"), lease, Meters())
             made.append(Speaker(pool, processor, Positions(pool, processor, SOURCE, topics[0]), relay))
         try:
             return await scenario(*made)
@@ -152,7 +152,8 @@ def test_every_position_holds_for_who_reads_only_kafka_whoever_counts_and_whatev
                     await made[0].pool.execute(_SENT_BEFORE_IT_DIED)
 
         await asyncio.gather(*map(say, made), count(), send())
-        for _ in range(6):
+        for n in range(6):
+            await made[0].say(f"s-{n}")
             await asyncio.gather(*(speaker.relayed() for speaker in made))
             await made[1].positions.turn()
 

@@ -121,7 +121,7 @@ def use(database: FreshDatabase) -> Callable[[Callable[[Oversight, Source], Awai
         async with asyncpg.create_pool(database.runtime_dsn, min_size=1, max_size=3) as pool:
             meters, source = Meters(), "/rapport/oversight"
             policy = Policy("oversight.parked.v1", timedelta(hours=1), b"key")
-            processor = Processor(pool, ROUTES, source, OVERSIGHT, NoContext(), policy, lambda: None)
+            processor = Processor(pool, ROUTES, source, OVERSIGHT, NoContext(), policy, lambda *_: None)
             service: Any = SimpleNamespace(pool=pool, processor=processor, routes=ROUTES, source=source, meters=meters)
             return await act(Oversight(pool, Recorder(pool, b"k" * 16, meters), Reconciler(service), meters), Source())
 

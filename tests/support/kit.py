@@ -246,7 +246,7 @@ async def replicas(
             pool = await stack.enter_async_context(asyncpg.create_pool(database.runtime_dsn, min_size=1, max_size=4))
             policy, meters = Policy(PARKED_TOPIC, early_limit, b"key"), Meters()
             processor = Processor(
-                pool, routes, SOURCE, OWN_TOPIC, NoContext() if load is None else load, policy, lambda: None
+                pool, routes, SOURCE, OWN_TOPIC, NoContext() if load is None else load, policy, lambda *_: None
             )  # fmt: skip
             workers = Workers(pool, routes, processor, SOURCE)
             made.append(Replica(pool, processor, Deciding(routes, processor, meters), workers, meters, routes))

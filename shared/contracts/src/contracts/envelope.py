@@ -14,7 +14,6 @@ OURS = "/rapport/"
 _PLAIN = r"^[^\x00-\x1f\x7f-\x9f\x{fdd0}-\x{fdef}%s]*$" % "".join(  # noqa: UP031
     f"\\x{{{plane << 16 | last:x}}}" for plane in range(17) for last in (0xFFFE, 0xFFFF)
 )
-_BIGINT = 2**63
 _TRACEPARENT = re.compile("[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
 
@@ -36,7 +35,6 @@ Text = Annotated[str, Field(min_length=1, max_length=MAX_TEXT, pattern=_PLAIN)]
 Instant = Annotated[AwareDatetime, BeforeValidator(_utc)]
 # Two attributes of a sender go on into our own events, so neither can be free text.
 Code = Annotated[str, Field(max_length=60, pattern=r"^[a-z0-9-]+$")]
-Hop = Annotated[str | None, BeforeValidator(_hop)]
 
 
 class Envelope(BaseModel):
@@ -58,11 +56,11 @@ class Envelope(BaseModel):
     recordedtime: Instant | None = None
     correlationid: Text | None = None
     causationid: Text | None = None
-    sequence: int | None = Field(default=None, ge=0, lt=_BIGINT)
+    sequence: int | None = Field(default=None, ge=0, lt=2**63)
     actor: Text | None = None
     purpose: Text | None = None
     sensitivity: Code | None = None
-    traceparent: Hop = None
+    traceparent: Annotated[str | None, BeforeValidator(_hop)] = None
 
 
 HEADERS = {f"ce_{name}": name for name in ("specversion", *Envelope.model_fields)}

@@ -1,6 +1,5 @@
 """A batch on its way from decisions to its one write: what is asked of the database so far, column by column."""
 
-import json
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from hashlib import blake2b
@@ -15,7 +14,7 @@ from messaging.decision import Decision, DueTimer, Refused, Timer
 from messaging.message import Answer, Received
 from messaging.snapshot import Subject
 
-WRITE = f"SELECT messaging.write({', '.join(f'${n}' for n in range(1, 35))})"
+WRITE = f"SELECT * FROM messaging.write_and_tell({', '.join(f'${n}' for n in range(1, 35))})"  # noqa: S608
 
 
 def digest_of(message: Received) -> bytes:
@@ -57,8 +56,7 @@ class Draft:
             self.timers[number, message.data.name] = None
         answered = answer.reason or answer.reply is not None
         words = to_json({"reason": answer.reason, "reply": answer.reply}).decode() if answered else None
-        again = message.lane_row is not None
-        self.claims.append((number, *message.claim, digest_of(message), answer.outcome, words, again))
+        self.claims.append((number, *message.claim, digest_of(message), answer.outcome, words, message.lane_row is not None))
 
     def apply(self, message: Received, subject: Subject, decided: Decision[Any] | Refused) -> Answer:
         """Everything a decision asks for; raises TooLarge before anything of it is in the draft."""
@@ -93,7 +91,7 @@ class Draft:
         cancelled = [name for name, timer in self.timers.items() if timer is None]
         timers = [timer for timer in self.timers.values() if timer]
         wake = [{"state": s.number} for s in self.subjects if s.blocked and s.moved]
-        parked = json.dumps({**self.parking, "wake": wake}, default=str) if self.parking or wake else None
+        parked = to_json({**self.parking, "wake": wake}).decode() if self.parking or wake else None
         tables = (states, 7), (self.claims, 7), (self.effects, 2), (cancelled, 2), (timers, 6), (self.out, 6)
         columns = [column for rows, width in tables for column in (zip(*rows, strict=True) if rows else [()] * width)]
         return self.now, *columns, self.hasten, parked, self.parked_values
@@ -102,4 +100,4 @@ class Draft:
 def _timer(number: int, timer: Timer, cause: Envelope) -> tuple[Any, ...]:
     anyway = datetime.max.replace(tzinfo=UTC) if timer.patience is None else timer.due + timer.patience
     because = {"correlationid": cause.correlationid or cause.id, "causationid": cause.id, "sensitivity": cause.sensitivity}
-    return number, timer.name, str(uuid7()), timer.due, anyway, json.dumps(because)
+    return number, timer.name, str(uuid7()), timer.due, anyway, to_json(because).decode()

@@ -14,7 +14,13 @@ RENEW = """
      WHERE shard IN (SELECT shard FROM messaging.relay WHERE owner = $1 OR expires_at < clock_timestamp()
                       ORDER BY shard FOR UPDATE SKIP LOCKED)
  RETURNING shard, epoch, sent"""
+# Cursors move past what was sent, and what is next is brought.
+NEXT = "SELECT shard, topic, key, headers, value, n FROM messaging.next($1, $2, $3, $4, $5)"
 RELEASE = "UPDATE messaging.relay SET expires_at = '-infinity', owner = NULL WHERE owner = $1"
+# So often others are found to write to our shards when they did not lately.
+_LOOK_EVERY = 0.25
+# What one commit appended to a shard: the shard, the number before, and its last.
+Stretch = tuple[int, int, int]
 
 
 @dataclass(slots=True)
@@ -26,11 +32,11 @@ class Cursor:
 
 
 class Lease:
-    """The shards of one owner and their cursors; `renew_at` is monotonic."""
+    """The shards of one owner and their cursors; `renew_at`, and `look_at` for rows of others, are monotonic."""
 
     def __init__(self, pool: "asyncpg.Pool[Any]", owner: str, length: timedelta) -> None:
         self._pool, self.owner, self._length = pool, owner, length
-        self.renew_at = 0.0
+        self.renew_at = self.look_at = 0.0
         self.cursors: dict[int, Cursor] = {}
 
     async def renew(self) -> None:
@@ -42,6 +48,17 @@ class Lease:
     def _cursor(self, row: Any) -> Cursor:
         known = self.cursors.get(row["shard"])
         return known if known and known.epoch == row["epoch"] else Cursor(row["epoch"], row["sent"])
+
+    async def next(self, per_shard: int, known: int = 0) -> tuple[list[Any], dict[int, int]]:
+        """The next rows of the outbox, oldest first, and the last number of each shard; none of shards that others hold now.
+
+        The database is told how far each shard was sent. Who knew so many rows and finds others has to look again at once.
+        """
+        held = [(shard, cursor.epoch, cursor.sent) for shard, cursor in self.cursors.items()]
+        columns = zip(*held, strict=True) if held else ((), (), ())
+        rows = await self._pool.fetch(NEXT, self.owner, *columns, per_shard)
+        self.look_at = monotonic() + (_LOOK_EVERY if len(rows) == known else 0)
+        return rows, {row["shard"]: row["n"] for row in rows}
 
     def doubt(self) -> None:
         """The next turn renews it first."""

@@ -14,7 +14,7 @@ from contracts.topics import PARTITIONS
 
 # The broker's default limit is 1 MiB for a whole batch of records; attributes and framing need a little of it.
 MAX_VALUE = 900_000
-Row = tuple[int, str, str, str, bytes]
+Row = tuple[int, str, str, str, bytes]  # shard, topic, key, headers, value
 
 
 class TooLarge(ValueError):
@@ -30,10 +30,7 @@ def shard_of(key: str) -> int:
 def rows(
     source: str, topic: str, subject: str, events: Sequence[Event], cause: Envelope, now: datetime, sequence: int
 ) -> list[Row]:
-    """One decision's (shard, topic, key, headers, value); its first event gets the counter after `sequence`.
-
-    Raises TooLarge for an event that the broker would refuse.
-    """
+    """One decision's rows, counted on from `sequence`; raises TooLarge for an event that the broker would refuse."""
     through_our_door = cause.source.startswith(f"{source}/")
     shared = {
         "ce_subject": subject, "ce_correlationid": cause.correlationid or cause.id,

@@ -6,7 +6,7 @@ from typing import Any
 
 import asyncpg
 
-from messaging import parking
+from messaging import alone, parking
 from messaging.decision import Decision, DueTimer, Facts, Refused
 from messaging.draft import WRITE, Draft, digest_of
 from messaging.message import Answer, Placed, Received, Trouble, by_subject
@@ -25,7 +25,7 @@ class Processor:
 
     def __init__(
         self, pool: "asyncpg.Pool[Any]", routes: Routes, source: str, topic: str,
-        load: Load, policy: parking.Policy, committed: Callable[[], None], kept: Callable[[Any], None] | None = None,
+        load: Load, policy: parking.Policy, committed: Callable[..., None], kept: Callable[[Any], None] | None = None,
     ) -> None:  # fmt: skip
         self._pool, self._routes, self._source, self._topic = pool, routes, source, topic
         self._load, self._policy, self._committed = load, policy, committed
@@ -38,22 +38,22 @@ class Processor:
             left: Placed = list(enumerate(batch))
             for attempt in range(_GIVE_UP_AFTER):
                 for part in [left] if attempt < _ALONE_AFTER else by_subject(left):
-                    answers |= await self._settle(part)
+                    answers |= await self._settle(part, attempt >= _ALONE_AFTER)
                 left = [(place, message) for place, message in left if place not in answers]
                 if not left:
                     return [answers[place] for place in range(len(batch))]
         raise Contended
 
-    async def _settle(self, part: Placed) -> Mapping[int, Answer]:
-        async with self._pool.acquire() as connection:
+    async def _settle(self, part: Placed, under_lock: bool) -> Mapping[int, Answer]:
+        async with alone.locked(self._pool, part) if under_lock else self._pool.acquire() as connection:
             snapshot = await Snapshot.read(connection, [message for _, message in part], self._routes, self._load)
             if snapshot.done:
                 await parking.look_up_places(connection, snapshot, part)
             draft = Draft(self._source, self._topic, snapshot.now)
             judged = {place: self._judge(message, snapshot, draft) for place, message in part}
-            lost = set(await connection.fetchval(WRITE, *draft.columns())) if draft.claims else set()
+            lost, *told = (await connection.fetch(WRITE, *draft.columns()))[0] if draft.claims else ([],)
         if draft.out:
-            self._committed()
+            self._committed([row[1:] for row in draft.out if row[0] not in lost], zip(*told, strict=True))
         if self._kept and not lost:
             self._kept(snapshot.context)
         return {place: answer for place, (number, answer) in judged.items() if number not in lost}

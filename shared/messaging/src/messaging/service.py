@@ -45,8 +45,8 @@ log = structlog.get_logger()
 _STALE, _LET_GO_WITHIN = 30.0, 5.0
 # Every statement of ours is a transaction of its own, so a connection goes back to the pool without a round trip.
 _NOTHING_TO_RESET = partial(asyncio.sleep, 0)
-# After a turn that sent a little the relay draws a breath, so that the next one has more to send; after a large one it turns
-# again at once.
+# After a turn that sent a little the relay draws a breath, so that the next one has more to send; after a large one that came
+# from the database it turns again at once.
 _BREATH, _MANY = 0.003, 100
 # How long the relay waits for word of a commit in its own process, and how often it looks for those of others.
 _UNTOLD, _ALONE = 0.25, 0.02
@@ -113,19 +113,18 @@ class Service:
         )  # fmt: skip
         owner = f"{socket.gethostname()}:{os.getpid()}"
         self.lease = Lease(self.pool, owner, timedelta(seconds=10))
-        self.relay = Relay(self.pool, self.new_producer, self.lease, self.meters)
-        self._committed = asyncio.Event()
+        self.relay = Relay(self.new_producer, self.lease, self.meters)
         stops = Stops(self.pool, self.meters)
         policy = Policy(
             parked_topic(self.name), settings.early_limit, settings.secret_key.get_secret_value().encode(),
             settings.faults, settings.faults_within, stops.doubt,
         )  # fmt: skip
         self.processor = Processor(
-            self.pool, self.routes, self.source, self.topic, self._load, policy, self._committed.set, self._kept
+            self.pool, self.routes, self.source, self.topic, self._load, policy, self.relay.hand, self._kept
         )
         self.door = Door(self.routes, self.processor, settings.max_batch)
         self.workers = Workers(self.pool, self.routes, self.processor, self.source, settings.timer_attempts)
-        self.operating = Operating(self.pool, self.routes, self.source, self.topic, policy, self._committed.set)
+        self.operating = Operating(self.pool, self.routes, self.source, self.topic, policy, self.relay.told.set)
         self._broker = KafkaBroker(
             settings.kafka_bootstrap, logger=None, allow_auto_create_topics=False, apply_types=False, metadata_max_age_ms=60_000
         )  # fmt: skip
@@ -191,15 +190,15 @@ class Service:
                 await asyncio.sleep(pause)
 
     async def _relay_turn(self) -> None:
-        self._committed.clear()
+        self.relay.told.clear()
         sent = await self.relay.turn()
-        if sent >= _MANY:
+        if sent >= _MANY and monotonic() >= self.lease.look_at:
             return
-        if sent:
+        if 0 < sent < _MANY:
             await asyncio.sleep(_BREATH)
         with suppress(TimeoutError):
             told = "consume" in self._roles and "serve" in self._roles
-            await asyncio.wait_for(self._committed.wait(), _UNTOLD if told else _ALONE)
+            await asyncio.wait_for(self.relay.told.wait(), _UNTOLD if told else _ALONE)
 
     async def _serve(self) -> None:
         app = http.new_app(f"Rapport {self.name}", self.live, self.ready, self.meters)

@@ -1,0 +1,35 @@
+-- As `write`, and it tells where in the outbox the batch stands: of each shard the number before its rows and their last one.
+-- Whoever has sent everything up to the former may send the batch without reading it back. The shards are still locked here.
+CREATE FUNCTION messaging.write_and_tell(
+    at timestamptz,
+    s_kind text[], s_subject text[], s_expected bigint[], s_schema smallint[], s_sequence bigint[], s_body text[], s_blocked text[],
+    c_state int[], c_source text[], c_id text[], c_digest bytea[], c_outcome text[], c_answer text[], c_again boolean[],
+    e_state int[], e_effect text[],
+    x_state int[], x_name text[],
+    t_state int[], t_name text[], t_id text[], t_due timestamptz[], t_anyway timestamptz[], t_cause text[],
+    o_state int[], o_shard smallint[], o_topic text[], o_key text[], o_headers text[], o_value bytea[],
+    hasten text[], parked jsonb, p_value bytea[],
+    OUT lost int[], OUT shards smallint[], OUT befores bigint[], OUT lasts bigint[]
+) LANGUAGE plpgsql SET enable_seqscan = off AS $$
+DECLARE
+    ours xid := pg_current_xact_id()::xid;
+BEGIN
+    lost := messaging.write(
+        at, s_kind, s_subject, s_expected, s_schema, s_sequence, s_body, s_blocked,
+        c_state, c_source, c_id, c_digest, c_outcome, c_answer, c_again, e_state, e_effect, x_state, x_name,
+        t_state, t_name, t_id, t_due, t_anyway, t_cause, o_state, o_shard, o_topic, o_key, o_headers, o_value,
+        hasten, parked, p_value);
+    SELECT coalesce(array_agg(shard), '{}'), coalesce(array_agg(before), '{}'), coalesce(array_agg(last), '{}')
+      INTO shards, befores, lasts
+      FROM (SELECT shard, count(*) AS said FROM unnest(o_shard, o_state) AS o (shard, state)
+             WHERE state <> ALL (lost) GROUP BY shard) touched
+     CROSS JOIN LATERAL (
+           SELECT coalesce(max(n) FILTER (WHERE xmin <> ours), 0) AS before, max(n) FILTER (WHERE xmin = ours) AS last
+             FROM (SELECT n, xmin FROM messaging.outbox o WHERE o.shard = touched.shard ORDER BY n DESC LIMIT said + 1) newest) told
+     WHERE cardinality(o_state) > 0;
+END $$;
+
+DO $$
+BEGIN
+    EXECUTE format('GRANT EXECUTE ON FUNCTION messaging.write_and_tell TO %I', regexp_replace(current_user, '_owner$', '_runtime'));
+END $$;
