@@ -30,12 +30,12 @@ class Waits:
     async def acquire(self) -> AsyncIterator[Any]:
         """A connection whose writes are timed."""
         async with self._pool.acquire() as connection:
-            self._connection = connection
+            self._connection, self.fetch = connection, connection.fetch
             yield self
 
-    async def fetch(self, statement: str, *values: Any) -> Any:
+    async def fetchrow(self, statement: str, *values: Any) -> Any:
         """As the connection's; a write notes when it returned."""
-        answer = await self._connection.fetch(statement, *values)
+        answer = await self._connection.fetchrow(statement, *values)
         if statement == WRITE:
             now = perf_counter()
             for shard, count in Counter(values[_SHARDS_OF_WRITE]).items():

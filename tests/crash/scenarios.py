@@ -79,7 +79,7 @@ def worse(_: World) -> Sequence[Any]:
 
 def cannot_be_parked() -> Sequence[Fault]:
     """Nor can it be parked in its lane, at first."""
-    return [Fault("_settle park", "fetchval", asyncpg.DataError), Fault("_settle _park", "fetchval", asyncpg.DataError)]
+    return [Fault("_settle park", "fetchrow", asyncpg.DataError), Fault("_settle _park", "fetchrow", asyncpg.DataError)]
 
 
 def worse_is_over(world: World) -> Sequence[Expected]:
@@ -104,9 +104,9 @@ def away() -> Sequence[Fault]:
     """The database goes once before and once after it has written, the broker refuses a batch, a commit on the way is late."""
     gone = asyncpg.ConnectionDoesNotExistError
     return [
-        Fault("_settle", "fetchval", gone, times=2), Fault("_settle", "fetchval", gone, "after"),
+        Fault("_settle", "fetchrow", gone, times=2), Fault("_settle", "fetchrow", gone, "after"),
         Fault("_send_group", "send_batch.result", KafkaError), Fault("_commit turned", "wait_for", CommitFailedError),
-        Fault("renew turn", "fetch", gone), Fault("_settle turn", "fetchval", gone),
+        Fault("renew turn", "fetch", gone), Fault("_settle turn", "fetchrow", gone),
         Fault("look turned", "fetch", gone, times=3), Fault("fire_due", "fetch", gone), Fault("look_again", "fetch", gone),
     ]  # fmt: skip
 
@@ -223,8 +223,8 @@ def slow() -> Sequence[Fault]:
     """A batch cannot be handed over, then runs into a timeout twice, and its halves do not; the same for timers."""
     return [
         Fault("look meet", "fetch", LookupError),
-        Fault("_settle take", "fetchval", TimeoutError, times=2),
-        Fault("_settle fire_due", "fetchval", TimeoutError, times=2),
+        Fault("_settle take", "fetchrow", TimeoutError, times=2),
+        Fault("_settle fire_due", "fetchrow", TimeoutError, times=2),
     ]
 
 

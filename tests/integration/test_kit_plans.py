@@ -1,6 +1,6 @@
 """What a batch costs does not grow with the tables: rows are found through indexes, by old plans too."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import asyncpg
@@ -9,7 +9,12 @@ from tests.support import kit
 from tests.support.kit import SOURCE, Replica, during, said
 from tests.support.stack import FreshDatabase, Infra
 
-from messaging.pruning import Pruning
+from messaging import machinery
+from messaging.lease import Lease
+from messaging.positions import Positions
+from messaging.pruning import Pruning, first_id_of
+
+machinery.add_to(kit.ROUTES)
 
 TABLES = ("inbox", "state", "timer", "outbox")
 ROWS_READ = """
@@ -24,6 +29,19 @@ MUCH = """
     SELECT messaging.append(array_fill(1, rows), array_fill(0::smallint, rows), array_fill('t'::text, rows),
                             array_fill('k'::text, rows), array_fill('[]'::text, rows), array_fill(''::bytea, rows), '{}')
       FROM (SELECT ARRAY[3000] AS rows) AS many;"""
+
+# All in one shard, long sent and counted, and not old.
+HEADERS = f'[["ce_id","{first_id_of(datetime.now(UTC))}"],["ce_sequence","{1:020}"]]'
+BUSY = f"""
+    INSERT INTO messaging.outbox (shard, topic, key, headers, value)
+    SELECT 3, '{kit.OWN_TOPIC}', 'k', '{HEADERS}', ''
+      FROM generate_series(1, 60000);
+    INSERT INTO messaging.state (kind, subject, version, schema, body)
+    SELECT 'machinery', '{SOURCE}', 1, 1, jsonb_build_object('turn', 1, 'shards', jsonb_agg(jsonb_build_object(
+               'partition', shard, 'n', CASE shard WHEN 3 THEN (SELECT max(n) FROM messaging.outbox) ELSE 0 END,
+               'count', 0, 'digest', '0')))
+      FROM generate_series(0, 11) shard;
+    ANALYZE"""
 
 
 @pytest.fixture
@@ -57,6 +75,33 @@ def test_batches_and_due_timers_find_their_rows_through_indexes_when_the_tables_
         return after - before
 
     assert during(database, scenario) < 3000
+
+
+def test_a_shard_in_which_little_is_said_costs_no_look_through_the_others(database: FreshDatabase) -> None:
+    """Writing, relaying, counting and pruning; each looks for rows of one shard after a number, or for its first or last."""
+
+    async def scenario(replica: Replica) -> list[int]:
+        owner = await asyncpg.connect(database.owner_dsn)
+        await owner.execute(BUSY)
+        positions = Positions(replica.pool, replica.processor, SOURCE, kit.OWN_TOPIC)
+        pruning = Pruning(replica.pool, SOURCE, timedelta(days=7), timedelta(days=30))
+        lease = Lease(replica.pool, "relay", timedelta(seconds=30))
+        await lease.renew()
+        lease.cursors[3].sent = await owner.fetchval("SELECT max(n) FROM messaging.outbox")
+        costs = []
+        for act in (
+            lambda: replica.handle(said("w1", "s-1", do="open")),
+            lambda: lease.next(500),
+            positions.turn,
+            pruning.turn,
+        ):
+            before = await rows_read(replica, owner)
+            await act()
+            costs.append(await rows_read(replica, owner) - before)
+        await owner.close()
+        return costs
+
+    assert max(during(database, scenario)) < 1000
 
 
 def test_pruning_looks_at_no_claim_when_none_is_old(database: FreshDatabase) -> None:

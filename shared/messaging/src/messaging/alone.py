@@ -8,7 +8,7 @@ import asyncpg
 
 from messaging.message import Placed
 
-# A subject that nobody knows yet gets a row to lock; it is gone again if nothing is written.
+# A subject that nobody knows yet gets a row to lock, as it does in the write.
 _ROOM = """
     INSERT INTO messaging.state (kind, subject, version, schema) VALUES ($1, $2, 0, $3) ON CONFLICT DO NOTHING"""
 _LOCK = "SELECT FROM messaging.state WHERE kind = $1 AND subject = $2 FOR UPDATE"
@@ -22,7 +22,7 @@ async def locked(pool: "asyncpg.Pool[Any]", part: Placed) -> AsyncIterator[Any]:
     """
     message = part[0][1]
     async with pool.acquire() as connection, connection.transaction():
-        if message.kept and message.subject:
+        if message.kept and message.subject and not message.trouble:
             await connection.execute(_ROOM, message.kept.kind, message.subject, message.kept.schema)
             await connection.execute(_LOCK, message.kept.kind, message.subject)
         yield connection

@@ -41,9 +41,10 @@ class Lease:
 
     async def renew(self) -> None:
         """Holds what is held, and takes what is free."""
+        asked = monotonic()
         rows = await self._pool.fetch(RENEW, self.owner, self._length)
         self.cursors = {row["shard"]: self._cursor(row) for row in rows}
-        self.renew_at = monotonic() + self._length.total_seconds() / 3
+        self.renew_at = asked + self._length.total_seconds() / 3
 
     def _cursor(self, row: Any) -> Cursor:
         known = self.cursors.get(row["shard"])
@@ -61,8 +62,8 @@ class Lease:
         return rows, {row["shard"]: row["n"] for row in rows}
 
     def doubt(self) -> None:
-        """The next turn renews it first."""
-        self.renew_at = 0.0
+        """The next turn renews it first, and looks."""
+        self.renew_at = self.look_at = 0.0
 
     async def release(self) -> None:
         """Gives the shards back at once, so that another replica need not wait for the lease to run out."""

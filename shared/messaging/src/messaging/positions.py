@@ -36,7 +36,8 @@ COUNT = """
                                THEN substr(headers, strpos(headers, '"ce_sequence","') + 15, 20)::bigint
                                ELSE messaging.outbox_sequence(headers) END AS sequence
                      FROM messaging.outbox o
-                    WHERE o.shard = r.shard AND o.n > counted.n AND o.n <= r.sent ORDER BY o.n LIMIT $4) o) fresh
+                    WHERE (o.shard, o.n) > (r.shard, counted.n) AND (o.shard, o.n) <= (r.shard, r.sent)
+                    ORDER BY o.shard, o.n LIMIT $4) o) fresh
       LEFT JOIN messaging.outbox newest ON newest.n = fresh.newest
      WHERE fresh.n IS NOT NULL ORDER BY r.shard"""
 _SHARDS = 12

@@ -51,7 +51,7 @@ class Processor:
                 await parking.look_up_places(connection, snapshot, part)
             draft = Draft(self._source, self._topic, snapshot.now)
             judged = {place: self._judge(message, snapshot, draft) for place, message in part}
-            lost, *told = (await connection.fetch(WRITE, *draft.columns()))[0] if draft.claims else ([],)
+            lost, *told = (draft.claims and await connection.fetchrow(WRITE, *draft.columns())) or ([],)
         if draft.out:
             self._committed([row[1:] for row in draft.out if row[0] not in lost], zip(*told, strict=True))
         if self._kept and not lost:

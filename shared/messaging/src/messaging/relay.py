@@ -1,8 +1,7 @@
 """Sends the outbox to Kafka, in order per shard, and moves the cursor only past what the broker acknowledged.
 
 Invariants: one relay per shard at a time, fenced by the epoch of its lease; one batch in flight per shard and topic; after any
-error the producer is thrown away, so first occurrences stay in order. What its own process committed is not read back when it
-goes on from what is sent.
+error the producer is thrown away, so first occurrences stay in order. What its own process committed is not read back.
 """
 
 import asyncio
@@ -29,8 +28,9 @@ class Relay:
         self.told = asyncio.Event()
 
     def hand(self, rows: Sequence[Row], stretches: Iterable[Stretch]) -> None:
-        """What this process has committed, in the order of its commits; what is too much to keep stands in the outbox."""
-        self._handed.append((rows, list(stretches)))
+        """What this process has committed, in the order of its commits; what is not kept stands in the outbox."""
+        if self._lease.cursors:
+            self._handed.append((rows, list(stretches)))
         self.told.set()
 
     async def turn(self, per_shard: int = 500) -> int:
@@ -78,13 +78,13 @@ class Relay:
         self._meters.relayed.inc(sum(map(len, topics.values())))
 
     async def _send_group(self, producer: AIOKafkaProducer, shard: int, topic: str, group: Sequence[Any]) -> None:
-        batch, taken = producer.create_batch(), 0
-        while taken < len(group) and _append(batch, group[taken]):
-            taken += 1
-        batch.close()
-        await (await producer.send_batch(batch, topic, partition=shard))
-        if taken < len(group):
-            await self._send_group(producer, shard, topic, group[taken:])
+        taken = 0
+        while taken < len(group):
+            batch = producer.create_batch()
+            while taken < len(group) and _append(batch, group[taken]):
+                taken += 1
+            batch.close()
+            await (await producer.send_batch(batch, topic, partition=shard))
 
     async def discard_producer(self) -> None:
         """The next send begins with a new producer and a fresh lease."""
