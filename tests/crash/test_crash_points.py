@@ -17,8 +17,8 @@ from messaging import logs
 from messaging.migrate import migrate
 
 LOOPS = """
-    chores consumer culprits door lease membership parking patience processor progress relay service snapshot stops suspects
-    timeouts timers workers"""
+    alone chores consumer culprits door lease membership parking patience processor progress relay service snapshot stops
+    suspects timeouts timers workers"""
 MODULES = [import_module(f"messaging.{name}") for name in LOOPS.split()]
 # They answer whether the process is well and change nothing.
 LEFT_OUT = ("messaging.service.Service._serve", "messaging.service.Service.live", "messaging.service.Service.ready")

@@ -76,8 +76,13 @@ class Source:
             found = self.positions.get(frame.f_code.co_filename)
             moments = found and found.get(_positions(frame.f_code)[frame.f_lasti // 2])
             if moments:
-                path[moments[phase] if phase in moments else moments[phase.split()[0]]] = None
+                path[moments.get(phase) or _like(phase, moments)] = None
         return tuple(path)
+
+
+def _like(phase: str, moments: Mapping[str, Site]) -> Site:
+    """Before or after what waits further out: to await, to enter and to leave are not told apart there."""
+    return next(site for moment, site in moments.items() if moment.split()[0] == phase.split()[0])
 
 
 def _found(module: ModuleType, left_out: Collection[str]) -> Iterator[tuple[Position, dict[str, Site]]]:
