@@ -6,6 +6,7 @@ import random
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from math import inf
 from typing import Any
 
 import asyncpg
@@ -217,8 +218,11 @@ def test_what_its_own_process_committed_is_sent_without_being_read_back(database
 
         relay._lease.next = look  # type: ignore[assignment, method-assign]
         replica.processor._committed = relay.hand
-        assert (await relay.turn(), looks) == (0, 1)
-        await replica.handle(said("w1", do="open"), said("w1", "s-2", do="open"))
+        await replica.handle(said("w0", do="open"))
+        assert not relay._handed, "a process that holds no shards keeps nothing"
+        assert (await relay.turn(), looks) == (1, 1)
+        relay._lease.look_at = inf
+        await replica.handle(said("w1"), said("w1", "s-2", do="open"))
         await replica.handle(said("w2"))
         assert (await relay.turn(), looks) == (3, 1)
         assert (await relay.turn(), looks) == (0, 2), "and then the database is told"
@@ -228,7 +232,7 @@ def test_what_its_own_process_committed_is_sent_without_being_read_back(database
     sent, last, log = during(database, run)
     assert sent == last
     assert [value for key, value in log if key == "s-1"] == [row[2] for row in rows_of(database) if row[1] == "s-1"]
-    assert len(log) == 3
+    assert len(log) == 4
 
 
 def test_what_another_process_wrote_in_between_is_not_overtaken(database: FreshDatabase) -> None:

@@ -32,7 +32,7 @@ class Consumer:
     `given_up` belongs to one assignment of partitions: once it is set, nothing that was taken under it is begun.
     """
 
-    def __init__(self, handle: Take, meters: Meters, noted: Callable[..., None] = lambda _: None) -> None:
+    def __init__(self, handle: Take, meters: Meters, noted: Callable[[Sequence[Any]], None] = lambda _: None) -> None:
         self.handle, self._meters, self._noted = handle, meters, noted
         self.ahead: Take | None = None
         self._reading, self.in_hand, self.given_up = asyncio.Lock(), asyncio.Lock(), asyncio.Event()

@@ -19,13 +19,11 @@ NEXT = "SELECT shard, topic, key, headers, value, n FROM messaging.next($1, $2, 
 RELEASE = "UPDATE messaging.relay SET expires_at = '-infinity', owner = NULL WHERE owner = $1"
 # So often others are found to write to our shards when they did not lately.
 _LOOK_EVERY = 0.25
-# What one commit appended to a shard: the shard, the number before, and its last.
-Stretch = tuple[int, int, int]
 
 
 @dataclass(slots=True)
 class Cursor:
-    """How far a shard is sent, under the epoch in which it is held; the database's own cursor may be one turn behind."""
+    """How far a shard is sent, under the epoch in which it is held; the database's own cursor is moved by the next look."""
 
     epoch: int
     sent: int

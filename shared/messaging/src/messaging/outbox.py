@@ -15,6 +15,7 @@ from contracts.topics import PARTITIONS
 # The broker's default limit is 1 MiB for a whole batch of records; attributes and framing need a little of it.
 MAX_VALUE = 900_000
 Row = tuple[int, str, str, str, bytes]  # shard, topic, key, headers, value
+Stretch = tuple[int, int, int]  # what a commit appended to a shard: the shard, the number before it, its last number
 
 
 class TooLarge(ValueError):

@@ -1,7 +1,7 @@
 """Decides and writes a batch: one read, pure handlers in order, one write; only who lost a race is decided again."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import asyncpg
@@ -10,22 +10,21 @@ from messaging import alone, parking
 from messaging.decision import Decision, DueTimer, Facts, Refused
 from messaging.draft import WRITE, Draft, digest_of
 from messaging.message import Answer, Placed, Received, Trouble, by_subject
-from messaging.outbox import TooLarge
+from messaging.outbox import Row, Stretch, TooLarge
 from messaging.routes import Routes
 from messaging.snapshot import Load, Snapshot, Subject
 from messaging.timers import is_stale
 from messaging.trouble import Contended
 
 _ALONE_AFTER, _GIVE_UP_AFTER = 3, 12
-Judged = tuple[int, Answer]
 
 
 class Processor:
     """The one way in for everything a service does; batches take turns, so decisions of one process never race each other."""
 
     def __init__(
-        self, pool: "asyncpg.Pool[Any]", routes: Routes, source: str, topic: str,
-        load: Load, policy: parking.Policy, committed: Callable[..., None], kept: Callable[[Any], None] | None = None,
+        self, pool: "asyncpg.Pool[Any]", routes: Routes, source: str, topic: str, load: Load, policy: parking.Policy,
+        committed: Callable[[Sequence[Row], Iterable[Stretch]], None], kept: Callable[[Any], None] | None = None,
     ) -> None:  # fmt: skip
         self._pool, self._routes, self._source, self._topic = pool, routes, source, topic
         self._load, self._policy, self._committed = load, policy, committed
@@ -58,7 +57,7 @@ class Processor:
             self._kept(snapshot.context)
         return {place: answer for place, (number, answer) in judged.items() if number not in lost}
 
-    def _judge(self, message: Received, snapshot: Snapshot, draft: Draft) -> Judged:
+    def _judge(self, message: Received, snapshot: Snapshot, draft: Draft) -> tuple[int, Answer]:
         if isinstance(message.data, DueTimer) and is_stale(message, snapshot, draft):
             return 0, Answer("applied", "stale", duplicate=True)
         done = snapshot.done.get(message.claim)
@@ -69,7 +68,7 @@ class Processor:
             snapshot.done[message.claim] = answer, digest_of(message), number
         return number, answer
 
-    def _decide(self, message: Received, subject: Subject | None, snapshot: Snapshot, draft: Draft) -> Judged:
+    def _decide(self, message: Received, subject: Subject | None, snapshot: Snapshot, draft: Draft) -> tuple[int, Answer]:
         if subject is None or (message.claim[0] in subject.blocked and message.lane_row is None):
             return parking.set_aside(draft, message, subject, self._policy)
         decided = self._ask(message, subject, snapshot)

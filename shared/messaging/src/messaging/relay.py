@@ -13,9 +13,9 @@ from typing import Any
 from aiokafka import AIOKafkaProducer
 from pydantic_core import from_json
 
-from messaging.lease import Lease, Stretch
+from messaging.lease import Lease
 from messaging.metrics import Meters
-from messaging.outbox import Row
+from messaging.outbox import Row, Stretch
 
 
 class Relay:
@@ -77,7 +77,7 @@ class Relay:
         self._lease.cursors[shard].sent = end
         self._meters.relayed.inc(sum(map(len, topics.values())))
 
-    async def _send_group(self, producer: AIOKafkaProducer, shard: int, topic: str, group: Sequence[Any]) -> None:
+    async def _send_group(self, producer: AIOKafkaProducer, shard: int, topic: str, group: Sequence[Row]) -> None:
         taken = 0
         while taken < len(group):
             batch = producer.create_batch()
