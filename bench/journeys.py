@@ -8,7 +8,6 @@ import argparse
 import asyncio
 import json
 import sys
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,7 +26,7 @@ from cli.demo.simulator import Simulator
 from cli.stack.stack import Stack
 from contracts import followup
 from contracts.referral import ReferralSubmitted
-from contracts.topics import REFERRALS
+from contracts.topics import FOLLOWUP, MATCHING, REFERRALS
 from contracts.vocabulary import episode_id
 
 RESULTS = Path(__file__).parent / "results" / "latest.json"
@@ -38,16 +37,14 @@ _ACTIVE = followup.PlanActivated.type.encode()
 
 @dataclass(slots=True)
 class Watch:
-    """Notes when plans become active and counts events by their source."""
+    """Notes when plans become active."""
 
     submitted: dict[bytes, float] = field(default_factory=dict)
     active: dict[bytes, float] = field(default_factory=dict)
-    events: Counter[str] = field(default_factory=Counter)
     ended: int = 0
 
     def observe(self, record: Any) -> None:
         """One record of an owner's topic."""
-        self.events[record.topic] += 1
         if any(name == "ce_type" and value == _ACTIVE for name, value in record.headers):
             self.ended += record.key not in self.active and record.key in self.submitted
             self.active.setdefault(record.key, perf_counter())
@@ -119,13 +116,14 @@ def _per_journey(before: Mapping[str, float], after: Mapping[str, float], journe
 async def at_once(stack: Stack, playground: Playground, watch: Watch, referrals: list[ReferralSubmitted]) -> dict[str, Any]:
     """All referrals as fast as the broker takes them."""
     count = len(referrals)
-    before, events, backends = used(stack), Counter(watch.events), recording(stack)
+    events, before, backends = await playground.written(), used(stack), recording(stack)
     started = perf_counter()
     for referral in referrals:
         await submit(playground.producer, watch, referral)
     await until_active(watch, 120)
     took = perf_counter() - started
-    latencies, published, after = watch.milliseconds(), watch.events - events, used(stack)
+    latencies, after = watch.milliseconds(), used(stack)
+    published = await playground.written() - events
     return {
         "journeys": count,
         "journeys_per_s": round(count / took, 1),
@@ -158,7 +156,8 @@ async def paced(stack: Stack, playground: Playground, watch: Watch, rate: float,
 async def measure(stack: Stack, options: argparse.Namespace) -> dict[str, Any]:
     """Warm up, then both loads."""
     watch = Watch()
-    async with Playground(stack.kafka_bootstrap, Simulator(), watch.observe) as playground:
+    # Nobody in a plain journey answers to intake.
+    async with Playground(stack.kafka_bootstrap, Simulator(), watch.observe, (MATCHING, FOLLOWUP)) as playground:
         await prepare(stack, playground, 200, capacity=500)
         for referral in plain_referrals(200, 4, "W"):
             await submit(playground.producer, watch, referral)

@@ -107,6 +107,31 @@ def test_a_shard_in_which_little_is_said_costs_no_look_through_the_others(databa
     assert max(during(database, scenario)) < 1000
 
 
+def test_cancelling_a_timer_does_not_go_through_those_that_stand_or_are_gone(database: FreshDatabase) -> None:
+    """Timers come and go, so few stand when the planner looks, and the index has an entry of each until it is vacuumed."""
+
+    async def scenario(replica: Replica) -> int:
+        owner = await asyncpg.connect(database.owner_dsn)
+        await owner.execute("ALTER TABLE messaging.timer SET (autovacuum_enabled = off)")
+        await cancelled(replica, "small")
+        await owner.execute(MUCH + "DELETE FROM messaging.timer WHERE subject <> 'old-7'; ANALYZE messaging.timer")
+        before = await rows_read(replica, owner)
+        await cancelled(replica, "large")
+        after = await rows_read(replica, owner)
+        await owner.close()
+        return after - before
+
+    assert during(database, scenario) < 1000
+
+
+async def cancelled(replica: Replica, name: str) -> None:
+    """More batches than the planner takes to settle on a plan; each cancels what the one before has set."""
+    await replica.take(said(f"{name}-open", f"{name}-0", do="open"))
+    for number in range(12):
+        await replica.take(said(f"{name}-{number}-set", f"{name}-0", do="timer", arg="bell=1000"))
+        await replica.take(said(f"{name}-{number}-cancel", f"{name}-0", do="cancel", arg="bell"))
+
+
 def test_pruning_looks_at_no_claim_when_none_is_old(database: FreshDatabase) -> None:
     async def scenario(replica: Replica) -> int:
         owner = await asyncpg.connect(database.owner_dsn)
