@@ -18,7 +18,7 @@ import httpx
 import uvloop
 from aiokafka import AIOKafkaProducer
 
-from bench.usage import backends_seconds, cpu_seconds
+from bench.usage import backends_seconds, cpu_seconds, disk_held_seconds
 from cli.demo.people import plain_referrals, therapists
 from cli.demo.playing import Playground
 from cli.demo.referring import list_therapist, record_of
@@ -138,18 +138,19 @@ async def at_once(stack: Stack, playground: Playground, watch: Watch, referrals:
 async def paced(stack: Stack, playground: Playground, watch: Watch, rate: float, seconds: float) -> dict[str, Any]:
     """An even load; a referral that is due late is sent at once, and its clock runs from when it is sent."""
     watch.begin()
-    before, started = used(stack), perf_counter()
+    before, held, started = used(stack), disk_held_seconds(), perf_counter()
     for number, referral in enumerate(plain_referrals(int(rate * seconds), 3, "P")):
         await asyncio.sleep(max(0.0, started + number / rate - perf_counter()))
         await submit(playground.producer, watch, referral)
     sent_in = perf_counter() - started
     await until_active(watch, 60)
-    latencies, after = watch.milliseconds(), used(stack)
+    latencies, after, held_after = watch.milliseconds(), used(stack), disk_held_seconds()
     return {
         "paced_rate": round(len(latencies) / sent_in, 1),
         "paced_cpu_ms_per_journey": _per_journey(before, after, len(latencies)),
         "paced_p50_ms": quantile(latencies, 0.5),
         "paced_p99_ms": quantile(latencies, 0.99),
+        "paced_disk_held_ms": None if held is None or held_after is None else round((held_after - held) * 1000),
     }
 
 

@@ -1,4 +1,4 @@
-"""CPU seconds of whole process trees, from the operating system's own accounting."""
+"""CPU seconds of whole process trees, and waits for the disk, from the operating system's own accounting."""
 
 import os
 from pathlib import Path
@@ -23,6 +23,15 @@ def cpu_seconds(root: int) -> float:
 def backends_seconds(postgres: int, database: str) -> float:
     """Of the descendants of a postmaster that serve this database, told by their titles: `postgres: user database host ...`."""
     return sum(seconds for pid, seconds in _family(postgres).items() if database in _title(pid))
+
+
+def disk_held_seconds() -> float | None:
+    """How long so far nothing on this machine could go on, since it waited for the disk; None where Linux does not say."""
+    try:
+        full = Path("/proc/pressure/io").read_text().splitlines()[1]
+    except (OSError, IndexError):
+        return None
+    return int(full.rpartition("total=")[2]) / 1e6
 
 
 def _family(root: int) -> dict[int, float]:
