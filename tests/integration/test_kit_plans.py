@@ -1,6 +1,6 @@
 """What a batch costs does not grow with the tables: rows are found through indexes, by old plans too."""
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -16,6 +16,8 @@ from messaging.positions import Positions
 from messaging.pruning import Pruning, first_id_of
 
 machinery.add_to(kit.ROUTES)
+
+Work = Callable[[Replica, str], Awaitable[None]]
 
 TABLES = ("inbox", "state", "timer", "outbox")
 ROWS_READ = """
@@ -64,18 +66,20 @@ async def rows_read(replica: Replica, owner: Any) -> int:
     return int(await owner.fetchval(ROWS_READ, TABLES))
 
 
-def test_batches_and_due_timers_find_their_rows_through_indexes_when_the_tables_have_grown(database: FreshDatabase) -> None:
-    async def scenario(replica: Replica) -> int:
-        owner = await asyncpg.connect(database.owner_dsn)
-        await batches(replica, "small")
-        await owner.execute(MUCH)
-        before = await rows_read(replica, owner)
-        await batches(replica, "large")
-        after = await rows_read(replica, owner)
-        await owner.close()
-        return after - before
+async def read_once_grown(replica: Replica, database: FreshDatabase, rows: str, work: Work) -> int:
+    """Rows that the work looks at after these came, by plans from before."""
+    owner = await asyncpg.connect(database.owner_dsn)
+    await work(replica, "small")
+    await owner.execute(rows)
+    before = await rows_read(replica, owner)
+    await work(replica, "large")
+    after = await rows_read(replica, owner)
+    await owner.close()
+    return after - before
 
-    assert during(database, scenario) < 3000
+
+def test_batches_and_due_timers_find_their_rows_through_indexes_when_the_tables_have_grown(database: FreshDatabase) -> None:
+    assert during(database, lambda replica: read_once_grown(replica, database, MUCH, batches)) < 3000
 
 
 def test_a_shard_in_which_little_is_said_costs_no_look_through_the_others(database: FreshDatabase) -> None:
@@ -109,19 +113,9 @@ def test_a_shard_in_which_little_is_said_costs_no_look_through_the_others(databa
 
 def test_cancelling_a_timer_does_not_go_through_those_that_stand_or_are_gone(database: FreshDatabase) -> None:
     """Timers come and go, so few stand when the planner looks, and the index has an entry of each until it is vacuumed."""
-
-    async def scenario(replica: Replica) -> int:
-        owner = await asyncpg.connect(database.owner_dsn)
-        await owner.execute("ALTER TABLE messaging.timer SET (autovacuum_enabled = off)")
-        await cancelled(replica, "small")
-        await owner.execute(MUCH + "DELETE FROM messaging.timer WHERE subject <> 'old-7'; ANALYZE messaging.timer")
-        before = await rows_read(replica, owner)
-        await cancelled(replica, "large")
-        after = await rows_read(replica, owner)
-        await owner.close()
-        return after - before
-
-    assert during(database, scenario) < 1000
+    gone = "DELETE FROM messaging.timer WHERE subject <> 'old-7'; ANALYZE messaging.timer"
+    unvacuumed = "ALTER TABLE messaging.timer SET (autovacuum_enabled = off);"
+    assert during(database, lambda replica: read_once_grown(replica, database, unvacuumed + MUCH + gone, cancelled)) < 1000
 
 
 async def cancelled(replica: Replica, name: str) -> None:
