@@ -137,9 +137,10 @@ async def at_once(stack: Stack, playground: Playground, watch: Watch, referrals:
 
 async def paced(stack: Stack, playground: Playground, watch: Watch, rate: float, seconds: float) -> dict[str, Any]:
     """An even load; a referral that is due late is sent at once, and its clock runs from when it is sent."""
+    referrals = list(plain_referrals(int(rate * seconds), 3, "P"))
     watch.begin()
     before, held, started = used(stack), disk_held_seconds(), perf_counter()
-    for number, referral in enumerate(plain_referrals(int(rate * seconds), 3, "P")):
+    for number, referral in enumerate(referrals):
         await asyncio.sleep(max(0.0, started + number / rate - perf_counter()))
         await submit(playground.producer, watch, referral)
     sent_in = perf_counter() - started

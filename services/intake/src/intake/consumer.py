@@ -1,6 +1,7 @@
 """Which event, command or due timer goes to which handler, and nothing else."""
 
 from contracts import clinical, matching, referral
+from contracts.topics import CLINICAL, MATCHING
 from intake import handlers
 from intake.commands import DiscloseIdentity
 from intake.domain.episode import Episode
@@ -19,5 +20,6 @@ ROUTES = Routes(
         on(clinical.HandoffAnswered, handlers.on_handoff_answered),
         on(DiscloseIdentity, handlers.on_identity_requested),
         due(ANSWER_DUE, handlers.on_handoff_overdue),
-    )
+    ),
+    unhurried=(CLINICAL, MATCHING),
 )
