@@ -86,14 +86,12 @@ def record(offset: int) -> Any:
 
 
 class Member:
-    def __init__(self, unhurried: Sequence[str] = ()) -> None:
+    def __init__(self) -> None:
         self.done: list[int] = []
         self.rested: list[set[TopicPartition]] = []
         self.client, self.pool = Client(), Pool()
         pool: Any = self.pool
-        self.it = Membership(
-            KafkaBroker("nowhere:1"), "g", ["t"], self._take, self._take, pool, Meters(), 500, 20, breath=0, unhurried=unhurried
-        )  # fmt: skip
+        self.it = Membership(KafkaBroker("nowhere:1"), "g", ["t"], self._take, self._take, pool, Meters(), 500, 20, breath=0)
         self.it._subscriber.consumer = self.client
 
     async def _take(self, records: Sequence[Any]) -> None:

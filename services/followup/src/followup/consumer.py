@@ -1,7 +1,6 @@
 """Which event or due timer goes to which handler, and nothing else."""
 
 from contracts import clinical, matching
-from contracts.topics import CLINICAL
 from followup import handlers, handoffs
 from followup.domain.plan import Plan
 from messaging.routes import Kept, Routes, due, on
@@ -16,6 +15,5 @@ ROUTES = Routes(
         on(clinical.AllianceChecked, handlers.on_alliance_checked),
         due(handlers.FIRST_SESSION, handlers.on_first_session_overdue),
         due(handlers.SILENCE, handlers.on_silence),
-    ),
-    unhurried=(CLINICAL,),
+    )
 )

@@ -1,7 +1,6 @@
 """Which event, command or due timer goes to which handler, and nothing else."""
 
 from contracts import clinical, matching, referral
-from contracts.topics import CLINICAL, MATCHING
 from intake import handlers
 from intake.commands import DiscloseIdentity
 from intake.domain.episode import Episode
@@ -20,6 +19,5 @@ ROUTES = Routes(
         on(clinical.HandoffAnswered, handlers.on_handoff_answered),
         on(DiscloseIdentity, handlers.on_identity_requested),
         due(ANSWER_DUE, handlers.on_handoff_overdue),
-    ),
-    unhurried=(CLINICAL, MATCHING),
+    )
 )

@@ -2,7 +2,6 @@
 
 from contracts import clinical, followup, intake
 from contracts.therapist import TherapistListed
-from contracts.topics import FOLLOWUP, THERAPISTS
 from matching import handlers
 from matching.domain.listing import Listing
 from matching.domain.match import Match
@@ -24,5 +23,4 @@ ROUTES = Routes(
         due(ANSWER_DUE, handlers.on_handoff_overdue),
     ),
     Kept("therapist", Listing, on(TherapistListed, handlers.on_therapist_listed)),
-    unhurried=(FOLLOWUP, THERAPISTS),
 )

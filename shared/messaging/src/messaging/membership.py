@@ -5,7 +5,7 @@ the broker and the consumer, what was not handled is read again.
 """
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from time import monotonic, time
@@ -24,7 +24,6 @@ from messaging.bringing import Bringing
 from messaging.calm import calm
 from messaging.consumer import Consumer, Take
 from messaging.gaps import Heard
-from messaging.hurry import Hurry
 from messaging.metrics import Meters
 from messaging.partitions import Partitions
 from messaging.progress import Progress
@@ -56,7 +55,7 @@ async def _raw_decoder(message: Any) -> Any:
 @dataclass(frozen=True, slots=True)
 class Recording:
     """What takes whole batches of its topics, which `ahead` has read; `breath` is the least pause in seconds after a small
-    one, unless nothing in it was of any concern; `unhurried` topics may wait a moment while others bring work.
+    one, unless nothing in it was of any concern.
 
     A service that only writes records down gives its own, with a long breath, since nobody waits for it.
     """
@@ -65,7 +64,6 @@ class Recording:
     take: Take
     breath: float = BREATH
     ahead: Take | None = None
-    unhurried: Collection[str] = ()
 
 
 def breath_after(count: int, took: float, breath: float, largest: int) -> float:
@@ -82,9 +80,8 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]
     def __init__(
         self, broker: KafkaBroker, group: str, topics: Sequence[str], take: Take, park: Take, pool: "asyncpg.Pool[Any]",
         meters: Meters, max_batch: int, idle_ms: int, stops: Stops | None = None, breath: float = BREATH,
-        ahead: Take | None = None, unhurried: Collection[str] = (),
+        ahead: Take | None = None,
     ) -> None:  # fmt: skip
-        self._hurry, self._resting = Hurry(unhurried), False
         self._breath, self._topics, self._max_batch = breath, topics, max_batch
         self._suspects = Suspects(pool, take, park, ahead)
         self._heard, self._partitions = Heard(pool), Partitions(topics)
@@ -129,8 +126,6 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]
         given_up, more = self._consumer.given_up, len(records) >= self._max_batch
         if not more:
             self._rest()
-        elif self._hurry.leaving_out:
-            self._read_on_everything()
         await self._looked.wait()
         if self._partitions.wrong:
             await self._left.wait()
@@ -151,19 +146,14 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]
     # A fetch that is asked for while a batch is in hand comes back with the first record there is, and what comes after that
     # one waits for yet another batch.
     def _rest(self) -> None:
-        reading, self._resting = self._subscriber.consumer, True
-        self._hurry.brought()
+        reading = self._subscriber.consumer
         if reading:
             reading.pause(*reading.assignment())
 
     def _read_on(self) -> None:
-        reading, self._resting = self._subscriber.consumer, False
+        reading = self._subscriber.consumer
         if reading:
-            reading.resume(*self._hurry.of(self._stops.free(reading.assignment())))
-
-    def _read_on_everything(self) -> None:
-        self._hurry.calm()
-        self._read_on()
+            reading.resume(*self._stops.free(reading.assignment()))
 
     def missing(self) -> str | None:
         """What keeps this member from reading: no assignment yet, or a broker that has not answered lately."""
@@ -186,8 +176,6 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]
             return
         self._meters.turn.set(time())
         self._partitions.look(reading)
-        if self._hurry.leaving_out and not self._resting:
-            self._read_on_everything()
         if self.assigned and not self._looked.is_set() and not self._looking.locked():
             await self._look_up_starts()
         if monotonic() - self._commit_at > _COMMIT_EVERY and await self._commit():

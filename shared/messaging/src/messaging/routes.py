@@ -1,6 +1,6 @@
 """The routing table of a service: which event or due timer goes to which handler, and whose state it decides on."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,11 +51,10 @@ class Kept:
 class Routes:
     """All routes of a service; raises ValueError when two claim one event or timer.
 
-    `others` are the known types without a route here: somebody else's concern. `unhurried` are topics of whose events nobody
-    waits for what we make of them; they are read a few times a second while the others bring work.
+    `others` are the known types without a route here: somebody else's concern.
     """
 
-    def __init__(self, *kept: Kept, unhurried: Sequence[str] = ()) -> None:
+    def __init__(self, *kept: Kept) -> None:
         self.kept = {k.kind: k for k in kept}
         self.events: dict[str, tuple[Kept, On]] = {}
         self.timers: dict[str, tuple[Kept, Due]] = {}
@@ -64,9 +63,6 @@ class Routes:
                 self._add(k, route)
         self.commands = frozenset(name for name in self.events if name.startswith("command:"))
         self.topics = tuple(sorted({topic_of(name) for name in self.events if name not in self.commands}))
-        self.unhurried = frozenset(unhurried)
-        if unread := self.unhurried.difference(self.topics):
-            raise ValueError(f"no route for {', '.join(sorted(unread))}")
         self.others = frozenset(name.encode() for name in catalog.TYPES if name not in self.events)
 
     def _add(self, kept: Kept, route: On | Due) -> None:

@@ -130,15 +130,13 @@ class Service:
         )  # fmt: skip
         deciding = Deciding(self.routes, self.processor, self.meters)
         recording = (
-            self._recording(self)
-            if self._recording
-            else Recording(self.routes.topics, deciding.take, ahead=deciding.ahead, unhurried=self.routes.unhurried)
+            self._recording(self) if self._recording else Recording(self.routes.topics, deciding.take, ahead=deciding.ahead)
         )
         self.recording = recording
         self.membership = Membership(
             self._broker, f"rapport-{self.name}", recording.topics, recording.take, deciding.park, self.pool, self.meters,
             settings.max_batch, int(settings.poll_idle.total_seconds() * 1000), stops, recording.breath,
-            recording.ahead, recording.unhurried,
+            recording.ahead,
         )  # fmt: skip
 
     def new_producer(self) -> AIOKafkaProducer:
