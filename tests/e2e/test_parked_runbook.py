@@ -1,6 +1,7 @@
 """The runbook of what is parked is run as it stands, on a running stack: see, mend, retry, discard, resume."""
 
 import os
+import re
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from tests.e2e.world import World, rapport
 from tests.support.readme import ROOT, commands
 from tests.support.stack import query
 
+from cli.stack import Stack
 from contracts.binary import attributes_of, to_headers
 from contracts.clinical import SessionRecorded
 from contracts.envelope import Envelope
@@ -138,6 +140,17 @@ def stop(world: World, service: str, topic: str) -> None:
     status = rapport(world.stack, "status")
     assert f"{service} stopped reading {topic} after 50 faults" in status.output
     assert 'topic_stopped{topic="' + topic + '"} 1.0' in world.get(service, "/metrics").text
+    start_again(world, service, topic)
+
+
+def start_again(world: World, service: str, topic: str) -> None:
+    """It comes up as far as it can, and nobody waits for what only a person can do."""
+    said = list[str]()
+    stack = Stack(world.stack.home, world.stack.settings, say=said.append)
+    stack.stop(service)
+    stack.start(service)
+    waits = f"waits for a person: consumer: {topic} is stopped after 50 "
+    assert re.fullmatch(rf"{service} up in \S+ s on \S+, {waits}.*", said[-1])
 
 
 def test_a_name_that_is_no_row_and_wishes_without_any_row_are_sentences(drilled: World) -> None:

@@ -169,6 +169,11 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]
             return "the broker has not answered lately"
         return None
 
+    @property
+    def stopped(self) -> bool:
+        """Whether what keeps this member from reading waits for a person."""
+        return bool(said := self._stops.sentence()) and self.missing() == said
+
     async def turned(self) -> None:
         """Called several times a second: commits what is handled and says up to when everything was read."""
         reading = self._subscriber.consumer

@@ -219,7 +219,7 @@ class Service:
         return {name: "has not turned lately" for name, at in self._turned.items() if name != "door" and now - at > _STALE}
 
     async def ready(self) -> Mapping[str, str]:
-        """What is missing to take work: the database, partitions, the relay."""
+        """What is missing to take work: the database, partitions, the relay; `stopped` if only a person can mend it."""
         wrong = {}
         try:
             await asyncio.wait_for(self.pool.fetchval("SELECT 1"), 2)
@@ -229,6 +229,8 @@ class Service:
             wrong["consumer"] = missing
         if "relay" in self._roles and monotonic() - self._turned.get("relay", 0) > _STALE:
             wrong["relay"] = "behind"
+        if wrong.keys() == {"consumer"} and self.membership.stopped:
+            wrong["status"] = "stopped"
         return wrong
 
     async def _stop(self, tasks: Sequence["asyncio.Task[None]"]) -> None:

@@ -7,6 +7,7 @@ from signal import Signals
 from typing import Protocol
 
 from cli.stack import ports
+from cli.stack.health import Health
 from cli.stack.processes import Running
 from cli.stack.settings import StackSettings
 from cli.stack.state import State, StateFile
@@ -24,7 +25,7 @@ class Part(Protocol):
     @property
     def is_external(self) -> bool: ...
     def launch(self) -> Running: ...
-    def is_ready(self) -> bool: ...
+    def health(self) -> Health: ...
     def provision(self) -> None: ...
 
 

@@ -11,6 +11,7 @@ from string import Template
 from cli.stack import topics
 from cli.stack.context import Context
 from cli.stack.errors import with_last_lines
+from cli.stack.health import READY, SILENT, Health
 from cli.stack.kafka_jars import jars, java
 from cli.stack.paths import DEPLOY
 from cli.stack.processes import Running, run, spawn
@@ -56,8 +57,8 @@ class Kafka:
             self._format(command, properties)
         return spawn([*command, "kafka.Kafka", str(properties)], log=self.context.log("kafka"), cwd=self._folder)
 
-    def is_ready(self) -> bool:
-        return asyncio.run(_answers(self.address))
+    def health(self) -> Health:
+        return READY if asyncio.run(_answers(self.address)) else SILENT
 
     def provision(self) -> None:
         """Topics as deploy/kafka/topics.yaml says."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from cli.stack.context import Context
 from cli.stack.databases import Database, answers
 from cli.stack.errors import StackError
+from cli.stack.health import READY, SILENT, Health
 from cli.stack.names import SERVICES
 from cli.stack.postgres_cluster import FAST_SHUTDOWN, SUPERUSER, PostgresCluster
 from cli.stack.processes import Running
@@ -43,8 +44,8 @@ class Postgres:
     def launch(self) -> Running:
         return self.cluster.start(self.context.choose_port("postgres"), self.context.secret("postgres"))
 
-    def is_ready(self) -> bool:
-        return answers(self.superuser_dsn)
+    def health(self) -> Health:
+        return READY if answers(self.superuser_dsn) else SILENT
 
     def provision(self) -> None:
         """The database and the roles of every service."""

@@ -13,6 +13,7 @@ import psutil  # type: ignore[import-untyped]
 from pydantic import BaseModel
 
 from cli.stack.errors import with_last_lines
+from cli.stack.health import Health
 
 _children: dict[int, "subprocess.Popen[bytes]"] = {}
 # On a busy machine the kernel needs its time; until then the process stands in the way of the next one.
@@ -150,12 +151,13 @@ def memory_mb(pid: int) -> int:
         return 0
 
 
-def wait_until(ready: Callable[[], bool], process: Running | None, *, name: str, within: float, log: Path) -> None:
-    """Poll until it is ready; when it dies or takes too long, say so with what it logged last."""
+def wait_until(health: Callable[[], Health], process: Running | None, *, name: str, within: float, log: Path) -> Health:
+    """Poll until it is ready, or waits for a person; when it dies or takes too long, say so with what it logged last."""
     deadline = time.monotonic() + within
-    while not ready():
+    while not ((found := health()).ready or found.stopped):
         if process is not None and not alive(process):
             raise with_last_lines(f"{name} stopped while starting", log)
         if time.monotonic() > deadline:
-            raise with_last_lines(f"{name} was not ready within {within:.0f} s", log)
+            raise with_last_lines(f"{name} was not ready within {within:.0f} s: {found.missing}", log)
         time.sleep(0.05)
+    return found

@@ -2,6 +2,7 @@
 
 import hashlib
 import http.client
+import json
 import os
 import signal
 import subprocess
@@ -13,6 +14,7 @@ from pathlib import Path
 from cli.stack.context import Context
 from cli.stack.databases import leave_note, note_of
 from cli.stack.errors import with_last_lines
+from cli.stack.health import READY, SILENT, Health
 from cli.stack.kafka import Kafka
 from cli.stack.ledger import Ledger
 from cli.stack.names import ProcessName
@@ -72,9 +74,9 @@ class Service:
             [*self._command(words[0]), *words[1:]], cwd=self.context.home, env=self._env() | more, check=False
         ).returncode
 
-    def is_ready(self) -> bool:
+    def health(self) -> Health:
         """Only a process that serves can be asked; another one is ready when it runs."""
-        return not self.said.serves or _says_ok(self.context.port(self.process), "/readyz")
+        return _asked(self.context.port(self.process)) if self.said.serves else READY
 
     def provision(self) -> None:
         """Nothing: its tables came with `migrate`."""
@@ -108,12 +110,14 @@ def _digest_of_migrations(service: str) -> str:
     return digest.hexdigest()
 
 
-def _says_ok(port: int, path: str) -> bool:
+def _asked(port: int) -> Health:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
     try:
-        connection.request("GET", path)
-        return connection.getresponse().status == http.HTTPStatus.OK
-    except (OSError, http.client.HTTPException):
-        return False
+        connection.request("GET", "/readyz")
+        said = json.load(connection.getresponse())
+        missing = "; ".join(f"{name}: {what}" for name, what in said.items() if name != "status")
+        return Health(missing, stopped=said["status"] == "stopped")
+    except (OSError, http.client.HTTPException, ValueError, LookupError):
+        return SILENT
     finally:
         connection.close()

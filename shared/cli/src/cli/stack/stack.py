@@ -5,10 +5,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from time import monotonic
 
 from cli.stack import processes
 from cli.stack.context import Context, Part, Say
 from cli.stack.errors import StackError
+from cli.stack.health import Health
 from cli.stack.kafka import Kafka
 from cli.stack.names import INFRA, SERVICES, ProcessName
 from cli.stack.paths import default_home
@@ -17,7 +19,7 @@ from cli.stack.processes import Running
 from cli.stack.services import Service
 from cli.stack.settings import StackSettings
 from cli.stack.state import locked
-from cli.stack.steps import timed, together
+from cli.stack.steps import together
 
 # Everything that lies in a home; `code` and `leaderless` are the fault harness's.
 _MADE_HERE = {"code", "kafka", "leaderless", "ledger", "logs", "postgres", "stack.json", "stack.lock", "stack.new", "up.lock"}
@@ -74,15 +76,19 @@ class Stack:
             raise StackError(f"{self.home} is no stack's folder: it holds {', '.join(strange[:3])}; nothing was touched")
 
     def start(self, name: str) -> None:
-        """Start one process: a service, a replica or role of it, `kafka` or `postgres`; wait until it is ready."""
+        """Start one process: a service, a replica or role of it, `kafka` or `postgres`; wait until it is ready.
+
+        One that waits for a person, as for the end of a stop, is said to, and is no error.
+        """
         part = self._part(name)
         if part.is_external or self.pid(name) is not None:
             self._context.say(f"{name} runs already on {part.address}")
             part.provision()
             return
-        with timed(self._context.say, name, lambda: part.address):
-            self._launch(name, part)
-            part.provision()
+        began, found = monotonic(), self._launch(name, part)
+        part.provision()
+        took = f"in {monotonic() - began:.1f} s on {part.address}"
+        self._context.say(f"{name} ready {took}" if found.ready else f"{name} up {took}, waits for a person: {found.missing}")
 
     def stop(self, name: str) -> None:
         """Ask, wait until a deadline, then SIGKILL; a process that does not run is no error."""
@@ -183,7 +189,7 @@ class Stack:
         return ProcessStatus(
             name=name,
             running=running,
-            ready=running and part.is_ready(),
+            ready=running and part.health().ready,
             pid=pid,
             address=part.address if running else None,
             memory_mb=processes.memory_mb(pid) if pid else 0,
@@ -201,9 +207,9 @@ class Stack:
             state.processes[name] = process
         return process
 
-    def _launch(self, name: str, part: Part) -> None:
-        process = self._begin(name, part)
-        processes.wait_until(part.is_ready, process, name=name, within=self.settings.start_within, log=self._context.log(name))
+    def _launch(self, name: str, part: Part) -> Health:
+        process, log = self._begin(name, part), self._context.log(name)
+        return processes.wait_until(part.health, process, name=name, within=self.settings.start_within, log=log)
 
     def _start_postgres(self, *, migrate: bool) -> None:
         self.start("postgres")
