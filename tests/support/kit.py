@@ -161,6 +161,7 @@ class Record:
     partition: int = 0
     offset: int = field(default_factory=lambda: next(_numbers))
     timestamp: int = 0
+    timestamp_type: int = 1
 
 
 def said(word: str, subject: str = "s-1", do: str = "write", arg: str = "", **changes: Any) -> Any:
