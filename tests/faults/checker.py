@@ -3,11 +3,11 @@
 from collections.abc import Callable, Sequence
 
 from tests.faults.history import History, Told
-from tests.faults.promises import capacity, effects, journeys, ledger, order, parked, positions, timers
+from tests.faults.promises import capacity, effects, heard, journeys, ledger, order, parked, positions, timers
 from tests.faults.verdict import Checked
 
 PROMISES: Sequence[Callable[[History, Told], Checked]] = (
-    journeys.ended, effects.check, order.contiguous, order.kept, capacity.check, journeys.custody, parked.check,
+    journeys.ended, heard.check, effects.check, order.contiguous, order.kept, capacity.check, journeys.custody, parked.check,
     positions.check, ledger.check, ledger.unchanged, timers.check,
 )  # fmt: skip
 

@@ -20,20 +20,20 @@ class Form:
     kills: int = 12
     freezes: int = 9
     freeze_for: tuple[float, float] = (5.0, 12.0)
-    outages: tuple[float, ...] = (43.0,)
+    outages: tuple[float, ...] = (5.0, 43.0)
     restarts: tuple[float, ...] = (10.0, 3.0)
     terminations: int = 4
     joins: int = 2
     starves: int = 2
     stalls: int = 3
     poisons: int = 2
-    settle_within: float = 90.0
+    settle_within: float = 85.0
     stuck_after: float = 35.0
     roles: tuple[str, ...] = ("run",)
     episodes_shown: int = 150
 
 
-CI = Form("ci", 150.0)
+CI = Form("ci", 155.0)
 SMOKE = Form(
     "smoke", 30.0, bursts=1, burst=30, kills=5, freezes=2, freeze_for=(5.0, 6.0), outages=(3.0,), restarts=(9.0,),
     terminations=1, joins=0, starves=1, stalls=1, poisons=1, settle_within=60.0, episodes_shown=40,

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cache
 from hashlib import blake2b
 from typing import Any, NamedTuple
@@ -35,12 +35,13 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """One event at its place."""
+    """One event at its place; `came` is the timestamp of its record, the broker's own on inbound topics."""
 
     place: Place
     envelope: Envelope
     event: Any
     digest: bytes = b""
+    came: datetime | None = None
 
     @property
     def claim(self) -> Claim:
@@ -97,7 +98,8 @@ class History:
             self.unreadable.append(place)
             return
         digest = blake2b(f"{envelope.type} {envelope.subject} ".encode() + value, digest_size=16).digest()
-        said = Said(place, envelope, _event(envelope.type, value), digest)
+        came = datetime.fromtimestamp(record.timestamp / 1000, UTC)
+        said = Said(place, envelope, _event(envelope.type, value), digest, came)
         if said.claim in self.places:
             self.again.append(said)
             return

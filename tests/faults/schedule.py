@@ -22,7 +22,9 @@ _REJOINED = 14.0
 _AT_WORK = 20.0
 # So many attempts to place a fault where it does most; then anywhere.
 _PICKY = 700
-_APART, _SLOW_FOR = 2.0, 6.0
+_APART, _SLOW_FOR, _BEFORE_IT_IS_BACK = 2.0, 6.0, 1.0
+# So long it takes from a burst of referrals until its offers stand, and until these are overdue.
+_TO_AN_OFFER, _PAST_DEADLINES = 1.0, 9.0
 # Intake hears of most subjects on other partitions than it speaks of them.
 _STALLING = ("intake", "matching", "intake", "followup")
 
@@ -52,38 +54,46 @@ def plan(form: Form, seed: int) -> list[Fault]:
 
 
 def _servers(form: Form, rng: random.Random) -> Iterator[Fault]:
-    """Outages of the broker, with people who go on referring over HTTP, and of PostgreSQL; the broker's longest comes last."""
+    """Outages of the broker, with people who go on referring over HTTP, and of PostgreSQL; the broker's longest comes last.
+
+    In the first of several only few refer: a producer waits with the second batch of a partition, and so would who does not
+    wait for what became of the first.
+    """
     *outages, longest = sorted(form.outages)
     rng.shuffle(outages)
     slot = (form.seconds - sum(form.outages)) / (len(form.outages) + 1)
-    at = 0.0
-    for lasts in (*outages, longest):
+    # The database has been away first, and everybody is back from that.
+    at = slot * 0.25 if outages else 0.0
+    for number, lasts in enumerate((*outages, longest)):
         at += slot
         begins = at - min(slot, 10.0) * rng.uniform(0.0, 0.3)
         yield Fault(begins, "broker", "kafka", lasts)
-        yield Fault(begins + 0.3, "burst")
+        if number == len(outages) or number > 0:
+            yield Fault(begins + 0.3, "burst")
         at += lasts
     for number, lasts in enumerate(form.restarts):
         slot = form.seconds / len(form.restarts)
         how = "crash" if number % 2 == 0 else "stop"
-        yield Fault(slot * (number + rng.uniform(0.15, 0.3)), "postgres", how, lasts)
+        yield Fault(slot * (number + rng.uniform(0.15, 0.25)), "postgres", how, lasts)
 
 
 def _processes(form: Form, rng: random.Random, faults: list[Fault]) -> None:
     """Every process has its turn; who sends into the last outage of the broker lives on, to see what it does afterwards.
 
-    In a short run intake dies without a database, and then no more.
+    In a short run intake dies without a database and without a broker, and then no more.
     """
     names = processes(REPLICAS, form.roles)
-    mortal = [name for name in names if len(form.outages) > 1 or not name.startswith("intake")]
+    mortal = [name for name in names if len(form.outages) > 2 or not name.startswith("intake")]
     deadly, frozen = cycle(rng.sample(mortal, len(mortal))), cycle(rng.sample(names, len(names)))
     outages = [fault for fault in faults if fault.kind == "broker"]
     away = [fault for fault in faults if fault.kind == "postgres"]
     died = [kill for outage in away for kill in _without_database(outage, names)]
     faults += [each for each in died if each.kind != "kill" or not _lives_on(each, outages)]
+    faults += _without_broker(outages, away, names)
     for _ in range(form.kills - sum(fault.kind == "kill" for fault in faults)):
         _place(form, rng, faults, "kill", next(deadly), rng.choice((0.2, 1.0, 4.0)))
-    for _ in range(form.freezes):
+    faults += _answers_unread(form, rng, [*outages, *away])
+    for _ in range(form.freezes - 1):
         _place(form, rng, faults, "freeze", next(frozen), rng.uniform(*form.freeze_for))
 
 
@@ -94,6 +104,25 @@ def _without_database(outage: Fault, names: Sequence[str]) -> Iterator[Fault]:
     yield Fault(outage.at + 0.1, "burst")
     for number, name in enumerate(name for name in names if name.startswith("intake") and ProcessName.of(name).consumes):
         yield Fault(outage.at + outage.lasts * 0.75 + number * 0.5, "kill", name, 0.5)
+
+
+def _without_broker(outages: Sequence[Fault], away: Sequence[Fault], names: Sequence[str]) -> Iterator[Fault]:
+    """What is referred over HTTP in the first short outage cannot be sent, and who has it to send dies before it is over."""
+    short = [o for o in outages if o.lasts <= _FORGIVING and all(a.over < o.at or o.over < a.at for a in away)]
+    if len(outages) > 1 and short:
+        for name in names:
+            if name.startswith("intake") and ProcessName.of(name).relays:
+                yield Fault(min(short).over - _BEFORE_IT_IS_BACK, "kill", name, 0.5)
+
+
+def _answers_unread(form: Form, rng: random.Random, servers: Sequence[Fault]) -> Iterator[Fault]:
+    """Many offers stand when one that reads for matching freezes: answers given in time lie unread while deadlines pass."""
+    names = processes(REPLICAS, form.roles)
+    target = next(name for name in names if name.startswith("matching") and ProcessName.of(name).consumes)
+    calm = _calm(form, servers)
+    at = calm[int(len(calm) * rng.uniform(0.4, 0.6))]
+    yield Fault(at - _TO_AN_OFFER, "burst")
+    yield Fault(at, "freeze", target, _PAST_DEADLINES)
 
 
 def _place(form: Form, rng: random.Random, faults: list[Fault], kind: Kind, target: str, lasts: float) -> None:

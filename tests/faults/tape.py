@@ -43,6 +43,10 @@ class Record:
         return to_headers(attributes_of(self.said[0])) + self.marks
 
     @property
+    def timestamp(self) -> int:
+        return round(self.said[0].time.timestamp() * 1000)
+
+    @property
     def value(self) -> bytes:
         return self.said[1].model_dump_json(exclude_none=True).encode()
 

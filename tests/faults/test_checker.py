@@ -48,6 +48,10 @@ def session_twice(tape: Tape) -> None:
         tape.say("/rapport/followup", session(session_id, tape.now), because=came)
 
 
+def unheard(tape: Tape) -> None:
+    tape.say("/portal", clinical.SessionRecorded(session_id="s-2", held_at=tape.now))
+
+
 def another_plan(tape: Tape) -> None:
     tape.say("/rapport/followup", plan("p-2", tape.now))
 
@@ -85,6 +89,13 @@ def freed_by_another(tape: Tape) -> None:
 
 def expired_too_early(tape: Tape) -> None:
     tape.say("/rapport/matching", match_offered("o-2", tape.now, seat=2, counter=2, capacity=5), subject="other")
+    tape.say("/rapport/matching", matching.MatchExpired(offer_id="o-2", therapist_id="t-1"), subject="other")
+
+
+def expired_although_answered(tape: Tape) -> None:
+    tape.say("/rapport/matching", match_offered("o-2", tape.now, seat=2, counter=2, capacity=5), subject="other")
+    tape.say("/portal", clinical.OfferAnswered(offer_id="o-2", answer="accepted"), subject="other")
+    tape.now += timedelta(hours=2)
     tape.say("/rapport/matching", matching.MatchExpired(offer_id="o-2", therapist_id="t-1"), subject="other")
 
 
@@ -148,6 +159,7 @@ def shard(tape: Tape) -> ShardPosition:
         (lambda t: t.drop(followup.PlanActivated), "each referral ends", "neither in follow-up nor waiting"),
         (lambda t: t.say("/rapport/followup", followup.PlanStoodDown(plan_id="p-1", handoff_id="h-2")), "each referral ends",
          "neither in follow-up nor waiting"),
+        (unheard, "everything said is heard", "SessionRecorded was said, and nobody answered"),
         (lambda t: t.again(intake.ReferralAccepted, id="x", sequence=5), "each effect once", "referral answered more"),
         (lambda t: t.again(matching.MatchAccepted, id="x", sequence=6), "each effect once", "offer ended more than once"),
         (lambda t: t.again(followup.PlanActivated, id="x", sequence=4), "each effect once", "plan activated more than once"),
@@ -175,6 +187,7 @@ def shard(tape: Tape) -> ShardPosition:
         (gap_found, "ledger complete", "/rapport/oversight misses 3–4 of /rapport/intake"),
         (differs, "ledger complete", "intake.events.v1[3] is not what was said: differs"),
         (expired_too_early, "timers fire once", "an offer expired before its deadline"),
+        (expired_although_answered, "timers fire once", "an offer expired although it was answered in time"),
         (never_expired, "timers fire once", "an offer was neither answered nor did it expire"),
         (handoff_overdue_too_early, "timers fire once", "a handoff was overdue before its deadline"),
         (overdue, "timers fire once", "a first session was overdue twice"),

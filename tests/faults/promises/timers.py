@@ -6,7 +6,7 @@ from datetime import timedelta
 from tests.faults.history import History, Said, Told
 from tests.faults.verdict import Checked
 
-from contracts import followup, handoff, matching
+from contracts import clinical, followup, handoff, matching
 
 # What was due this shortly before the end of a history may still be on its way.
 _ON_ITS_WAY = timedelta(seconds=15)
@@ -26,11 +26,14 @@ def _offers(checked: Checked, history: History, told: Told) -> None:
     offers = {one.event.offer_id: one for one in history.all(matching.MatchOffered)}
     endings = {one.event.offer_id for one in history.all(matching.MatchAccepted, matching.MatchDeclined, matching.MatchExpired)}
     freed = {(one.subject, one.event.therapist_id, one.event.seat) for one in history.all(matching.PlaceFreed)}
+    answers = {one.event.offer_id: one for one in history.all(clinical.OfferAnswered)}
     for expired in history.all(matching.MatchExpired):
         checked.items += 1
-        offer = offers.get(expired.event.offer_id)
+        offer, answer = offers.get(expired.event.offer_id), answers.get(expired.event.offer_id)
         if offer and expired.envelope.time < offer.event.deadline:
             checked.broken("an offer expired before its deadline", (offer, expired))
+        if offer and answer and answer.came and answer.came < offer.event.deadline:
+            checked.broken("an offer expired although it was answered in time", (offer, answer, expired))
     for offer_id, offer in offers.items():
         held = (offer.subject, offer.event.therapist_id, offer.event.seat) not in freed
         if offer_id not in endings and held and offer.event.deadline + _ON_ITS_WAY < told.as_of:

@@ -36,6 +36,11 @@ class ProcessName:
         """Whether it reads from Kafka."""
         return self.role in ("run", "consume")
 
+    @property
+    def relays(self) -> bool:
+        """Whether it sends to Kafka."""
+        return self.role in ("run", "relay")
+
 
 def processes(replicas: int = 1, roles: tuple[str, ...] = ("run",)) -> list[str]:
     """The names of all processes: so many replicas of each service, each role by itself."""
