@@ -90,9 +90,9 @@ def _processes(form: Form, rng: random.Random, faults: list[Fault]) -> None:
     died = [kill for outage in away for kill in _without_database(outage, names)]
     faults += [each for each in died if each.kind != "kill" or not _lives_on(each, outages)]
     faults += _without_broker(outages, away, names)
+    faults += _answers_unread(form, rng, [*outages, *away])
     for _ in range(form.kills - sum(fault.kind == "kill" for fault in faults)):
         _place(form, rng, faults, "kill", next(deadly), rng.choice((0.2, 1.0, 4.0)))
-    faults += _answers_unread(form, rng, [*outages, *away])
     for _ in range(form.freezes - 1):
         _place(form, rng, faults, "freeze", next(frozen), rng.uniform(*form.freeze_for))
 
@@ -119,7 +119,7 @@ def _answers_unread(form: Form, rng: random.Random, servers: Sequence[Fault]) ->
     """Many offers stand when one that reads for matching freezes: answers given in time lie unread while deadlines pass."""
     names = processes(REPLICAS, form.roles)
     target = next(name for name in names if name.startswith("matching") and ProcessName.of(name).consumes)
-    calm = _calm(form, servers)
+    calm = _calm(form, servers, _PAST_DEADLINES)
     at = calm[int(len(calm) * rng.uniform(0.4, 0.6))]
     yield Fault(at - _TO_AN_OFFER, "burst")
     yield Fault(at, "freeze", target, _PAST_DEADLINES)
@@ -162,18 +162,18 @@ def _slowed(form: Form, rng: random.Random, servers: Sequence[Fault]) -> Iterato
     busy = [name for name in names if name.startswith(("intake", "matching")) and ProcessName.of(name).consumes]
     slow: list[tuple[Kind, str]] = [("starve", busy[number % len(busy)]) for number in range(form.starves)]
     slow += [("stall", _STALLING[number % len(_STALLING)]) for number in range(form.stalls)]
-    calm = _calm(form, servers)
+    calm = _calm(form, servers, _SLOW_FOR)
     for number, (kind, target) in enumerate(rng.sample(slow, len(slow))):
         at = calm[int(len(calm) * (number + rng.random()) / len(slow))]
         yield Fault(at, kind, target, _SLOW_FOR)
         yield Fault(at + 1.0, "burst")
 
 
-def _calm(form: Form, servers: Sequence[Fault]) -> Sequence[float]:
+def _calm(form: Form, servers: Sequence[Fault], lasts: float) -> Sequence[float]:
     """Instants between the outages, or any where there is no between."""
-    room = form.seconds - 4.0 - _SLOW_FOR
+    room = form.seconds - 4.0 - lasts
     instants = [4.0 + room * step / 500 for step in range(500)]
-    calm = [at for at in instants if all(fault.over + _APART < at or at + _SLOW_FOR < fault.at for fault in servers)]
+    calm = [at for at in instants if all(fault.over + _APART < at or at + lasts < fault.at for fault in servers)]
     return calm or instants
 
 

@@ -10,7 +10,7 @@ from tests.faults.schedule import REPLICAS, Fault, plan
 from cli.stack.names import ROLES, SERVICES, ProcessName, processes
 
 FORMS = [CI, SMOKE, LONG, of_minutes(3)]
-SEEDS = range(5)
+SEEDS = range(12)
 
 
 def of(faults: list[Fault], kind: str) -> list[Fault]:
@@ -79,6 +79,16 @@ def test_who_cannot_send_dies_while_the_broker_is_away(form: Form, seed: int) ->
     ]  # fmt: skip
     senders = {name for name in processes(REPLICAS, form.roles) if name.startswith("intake") and ProcessName.of(name).relays}
     assert any(senders <= names for names in died)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("form", [CI, LONG, of_minutes(3)], ids=lambda form: form.name)
+def test_who_reads_for_matching_freezes_past_the_deadline_of_offers(form: Form, seed: int) -> None:
+    faults = plan(form, seed)
+    servers = [*of(faults, "broker"), *of(faults, "postgres")]
+    frozen = [freeze for freeze in of(faults, "freeze") if freeze.target.startswith("matching") and freeze.lasts >= 9]
+    calm = [freeze for freeze in frozen if all(s.over < freeze.at or freeze.over < s.at for s in servers)]
+    assert any(freeze.at - 1.5 < burst.at < freeze.at for burst in of(faults, "burst") for freeze in calm)
 
 
 @pytest.mark.parametrize("form", [CI, LONG, of_minutes(3)], ids=lambda form: form.name)
