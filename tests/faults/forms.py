@@ -18,7 +18,7 @@ class Form:
     bursts: int = 3
     burst: int = 40
     kills: int = 12
-    freezes: int = 9
+    freezes: int = 11
     freeze_for: tuple[float, float] = (5.0, 12.0)
     outages: tuple[float, ...] = (5.0, 43.0)
     restarts: tuple[float, ...] = (10.0, 3.0)
