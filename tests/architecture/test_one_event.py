@@ -39,6 +39,7 @@ class _Record:
     timestamp: int
     headers: tuple[tuple[str, bytes], ...]
     value: bytes
+    timestamp_type: int = 1
 
 
 def _record(topic: str, source: str, episode: str, data: Event) -> Any:

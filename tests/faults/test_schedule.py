@@ -10,7 +10,7 @@ from tests.faults.schedule import REPLICAS, Fault, plan
 from cli.stack.names import ROLES, SERVICES, ProcessName, processes
 
 FORMS = [CI, SMOKE, LONG, of_minutes(3)]
-SEEDS = range(12)
+SEEDS = range(5)
 
 
 def of(faults: list[Fault], kind: str) -> list[Fault]:

@@ -82,7 +82,7 @@ class Pool:
 
 
 def record(offset: int) -> Any:
-    return SimpleNamespace(topic="t", partition=0, offset=offset, timestamp=1, headers=[], value=b"")
+    return SimpleNamespace(topic="t", partition=0, offset=offset, timestamp=1, timestamp_type=1, headers=[], value=b"")
 
 
 class Member:

@@ -13,7 +13,6 @@ from typing import Any
 import structlog
 from aiokafka import ConsumerRecord, TopicPartition
 
-from contracts.topics import INBOUND
 from messaging import patience
 from messaging.culprits import Culprits
 from messaging.message import Received
@@ -24,15 +23,12 @@ from messaging.routes import Routes
 
 log = structlog.get_logger()
 _PORTION = 50
-# The timestamp type of a topic that the broker does not stamp (CreateTime).
-_OF_ITS_SENDER = 0
 Take = Callable[[Sequence[ConsumerRecord]], Coroutine[Any, Any, Any]]
 
 
 class Consumer:
-    """Takes one batch at a time; `handled` are the offsets that may be committed, `newest` the timestamps of those records.
+    """Takes one batch at a time; `handled` are the offsets that may be committed, `newest` those timestamps and their types.
 
-    A timestamp that an outside sender gave says nothing about when its record came, and is not kept.
     `given_up` belongs to one assignment of partitions: once it is set, nothing that was taken under it is begun.
     """
 
@@ -41,7 +37,7 @@ class Consumer:
         self.ahead: Take | None = None
         self._reading, self.in_hand, self.given_up = asyncio.Lock(), asyncio.Lock(), asyncio.Event()
         self.handled: dict[TopicPartition, int] = {}
-        self.newest: dict[TopicPartition, int] = {}
+        self.newest: dict[TopicPartition, tuple[int, int]] = {}
 
     async def take(self, records: Sequence[ConsumerRecord], given_up: asyncio.Event | None = None) -> None:
         """Read (`ahead`) while the batch before is written; then written too, or given up since partitions went or we leave."""
@@ -54,15 +50,9 @@ class Consumer:
             if await patience.holding(lambda: handle(records), given_up, self._trouble):
                 self._noted(records)
                 for place, last in {(r.topic, r.partition): r for r in records}.items():
-                    self._done_with(TopicPartition(*place), last)
+                    tp = TopicPartition(*place)
+                    self.handled[tp], self.newest[tp] = last.offset + 1, (last.timestamp, last.timestamp_type)
             self._meters.batch.observe(monotonic() - started)
-
-    def _done_with(self, tp: TopicPartition, last: ConsumerRecord) -> None:
-        self.handled[tp] = last.offset + 1
-        if tp.topic in INBOUND and last.timestamp_type == _OF_ITS_SENDER:
-            self.newest.pop(tp, None)
-        else:
-            self.newest[tp] = last.timestamp
 
     def _trouble(self, error: BaseException) -> None:
         self._meters.troubles.labels(type(error).__name__).inc()

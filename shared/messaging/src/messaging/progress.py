@@ -11,6 +11,7 @@ import asyncpg
 from aiokafka import ConsumerRecord, TopicPartition
 from aiokafka.errors import UnknownTopicOrPartitionError
 
+from contracts.topics import INBOUND
 from messaging.consumer import Consumer
 
 NOW = "SELECT messaging.now()"
@@ -25,6 +26,8 @@ BEGIN = """
     SELECT topic, part FROM unnest($1::text[], $2::int[]) AS p (topic, part) ORDER BY topic, part ON CONFLICT DO NOTHING"""
 
 Row = tuple[str, int, datetime]
+# The type of a timestamp that the broker did not give (CreateTime): from outside it says nothing about when a record came.
+_OF_ITS_SENDER = 0
 
 
 class Progress:
@@ -99,9 +102,11 @@ async def _position(reading: Any, tp: TopicPartition) -> int:
     return -1
 
 
-def _row(tp: TopicPartition, now: datetime, read_until: int | None, newest: int | None) -> Row | None:
+def _row(tp: TopicPartition, now: datetime, read_until: int | None, newest: tuple[int, int] | None) -> Row | None:
     if read_until is not None:
         age = time() - read_until / 1000
         # Our clock was set back since.
         return (tp.topic, tp.partition, now - timedelta(seconds=age)) if age >= 0 else None
-    return (tp.topic, tp.partition, datetime.fromtimestamp(newest / 1000, UTC)) if newest else None
+    if newest is None or (tp.topic in INBOUND and newest[1] == _OF_ITS_SENDER):
+        return None
+    return (tp.topic, tp.partition, datetime.fromtimestamp(newest[0] / 1000, UTC))
