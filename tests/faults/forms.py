@@ -35,7 +35,7 @@ class Form:
 
 CI = Form("ci", 155.0)
 SMOKE = Form(
-    "smoke", 30.0, bursts=1, burst=30, kills=5, freezes=2, freeze_for=(5.0, 6.0), outages=(3.0,), restarts=(9.0,),
+    "smoke", 26.0, bursts=1, burst=30, kills=5, freezes=2, freeze_for=(5.0, 6.0), outages=(3.0,), restarts=(9.0,),
     terminations=1, joins=0, starves=1, stalls=1, poisons=1, settle_within=60.0, episodes_shown=40,
 )  # fmt: skip
 LONG = Form(

@@ -25,6 +25,8 @@ _PICKY = 700
 _APART, _SLOW_FOR, _BEFORE_IT_IS_BACK = 2.0, 6.0, 1.0
 # So long it takes from a burst of referrals until its offers stand, and until these are overdue.
 _TO_AN_OFFER, _PAST_DEADLINES = 1.0, 9.0
+# A form with so few freezes is too short to aim any.
+_FEW = 4
 # So long before the database goes away nobody tells intake anything that it has to note.
 _SILENT = 4.0
 # Intake hears of most subjects on other partitions than it speaks of them.
@@ -92,8 +94,8 @@ def _processes(form: Form, rng: random.Random, faults: list[Fault]) -> None:
     died = [kill for outage in away for kill in _without_database(outage, names)]
     faults += [each for each in died if each.kind != "kill" or not _lives_on(each, outages)]
     faults += _without_broker(outages, away, names)
-    faults += _answers_unread(form, rng, [*outages, *away])
-    faults += _silence_before(form, away)
+    if form.freezes > _FEW:
+        faults += [*_answers_unread(form, rng, [*outages, *away]), *_silence_before(form, away)]
     for _ in range(form.kills - sum(fault.kind == "kill" for fault in faults)):
         _place(form, rng, faults, "kill", next(deadly), rng.choice((0.2, 1.0, 4.0)))
     for _ in range(form.freezes - sum(fault.kind == "freeze" for fault in faults)):
@@ -113,9 +115,8 @@ def _silence_before(form: Form, away: Sequence[Fault]) -> Iterator[Fault]:
     """Intake has nothing to note when the database goes away for long, so nothing keeps it from committing its offsets."""
     long = [outage for outage in away if outage.lasts >= _LONG_ENOUGH and outage.at > _SILENT]
     names = [name for name in processes(REPLICAS, form.roles) if name.startswith("matching") and ProcessName.of(name).relays]
-    if long and form.freezes > 2 * len(names):
-        for name in names:
-            yield Fault(min(long).at - _SILENT, "freeze", name, _SILENT + 2.0)
+    for name in names if long else ():
+        yield Fault(min(long).at - _SILENT, "freeze", name, _SILENT + 2.0)
 
 
 def _without_broker(outages: Sequence[Fault], away: Sequence[Fault], names: Sequence[str]) -> Iterator[Fault]:
