@@ -27,7 +27,7 @@ Take = Callable[[Sequence[ConsumerRecord]], Coroutine[Any, Any, Any]]
 
 
 class Consumer:
-    """Takes one batch at a time; `handled` are the offsets that may be committed, `newest` the timestamps there with their types.
+    """Takes one batch at a time; `handled` are the offsets that may be committed, `newest` the stamps there and their types.
 
     `given_up` belongs to one assignment of partitions: once it is set, nothing that was taken under it is begun.
     """
