@@ -40,8 +40,8 @@ class Said:
     place: Place
     envelope: Envelope
     event: Any
-    digest: bytes = b""
-    came: datetime | None = None
+    digest: bytes
+    came: datetime
 
     @property
     def claim(self) -> Claim:

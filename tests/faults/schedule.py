@@ -72,7 +72,7 @@ def _servers(form: Form, rng: random.Random) -> Iterator[Fault]:
         at += slot
         begins = at - min(slot, 10.0) * rng.uniform(0.0, 0.3)
         yield Fault(begins, "broker", "kafka", lasts)
-        if number == len(outages) or number > 0:
+        if number or not outages:
             yield Fault(begins + 0.3, "burst")
         at += lasts
     for number, lasts in enumerate(form.restarts):

@@ -13,8 +13,7 @@ def check(history: History, told: Told) -> Checked:
     checked = Checked("nothing parked unexplained")
     parked: dict[Place, dict[str, Said]] = defaultdict(dict)
     for one in history.all(RecordParked):
-        place = Place(one.event.topic, one.event.partition, one.event.offset)
-        parked[place][one.place.topic.partition(".")[0]] = one
+        parked[place_of(one)][one.place.topic.partition(".")[0]] = one
     poisoned = {place for mark in told.poison for place in history.marked.get(mark, ())}
     for place in parked.keys() - poisoned:
         said = list(parked[place].values())
@@ -23,6 +22,11 @@ def check(history: History, told: Told) -> Checked:
     for mark, poison in told.poison.items():
         _account(checked, history, mark, poison, parked)
     return checked
+
+
+def place_of(parked: Said) -> Place:
+    """Where the record lies that this one says was parked."""
+    return Place(parked.event.topic, parked.event.partition, parked.event.offset)
 
 
 def _account(checked: Checked, history: History, mark: str, poison: Poison, parked: dict[Place, dict[str, Said]]) -> None:

@@ -32,7 +32,7 @@ def _offers(checked: Checked, history: History, told: Told) -> None:
         offer, answer = offers.get(expired.event.offer_id), answers.get(expired.event.offer_id)
         if offer and expired.envelope.time < offer.event.deadline:
             checked.broken("an offer expired before its deadline", (offer, expired))
-        if offer and answer and answer.came and answer.came < offer.event.deadline:
+        if offer and answer and answer.came < offer.event.deadline:
             checked.broken("an offer expired although it was answered in time", (offer, answer, expired))
     for offer_id, offer in offers.items():
         held = (offer.subject, offer.event.therapist_id, offer.event.seat) not in freed

@@ -78,7 +78,7 @@ class Stack:
     def start(self, name: str) -> None:
         """Start one process: a service, a replica or role of it, `kafka` or `postgres`; wait until it is ready.
 
-        One that waits for a person, as for the end of a stop, is said to, and is no error.
+        That it waits for a person, as when a topic is stopped, is said and is no error.
         """
         part = self._part(name)
         if part.is_external or self.pid(name) is not None:
